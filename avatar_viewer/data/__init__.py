@@ -1,0 +1,1 @@
+"""Data sets: format, readers, synthetic heads."""

@@ -1,0 +1,1 @@
+"""Deferred diffusion: GBuffer + expression -> latents -> image."""

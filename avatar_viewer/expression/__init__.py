@@ -1,0 +1,1 @@
+"""Expression codes: blending, fitting."""

@@ -1,0 +1,1 @@
+"""Neural parametric head model: expression code -> HeadMesh."""

@@ -1,0 +1,1 @@
+"""The live loop: render thread and screenshots; no window needed."""

@@ -1,0 +1,1 @@
+"""Rasterizing: HeadMesh + Camera -> GBuffer."""

@@ -1,0 +1,1 @@
+"""Training: losses, loop, checkpoints, one module per model."""

@@ -1,0 +1,1 @@
+"""The Dear PyGui window: state, texture, and one panel per file."""
