@@ -1,0 +1,208 @@
+"""The command line: each command is one lazy import and one call.
+
+Nothing heavy is imported here, so that `--help` and the window come at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from avatar_viewer import __version__
+from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.live.still import Picture
+
+PROGRAM = "avatar-viewer"
+DESCRIPTION = """A real-time viewer of diffusion-rendered 3D head avatars.
+
+Without a command it opens the viewer: `avatar-viewer [--ckpt ...]` is `avatar-viewer view ...`.
+`avatar-viewer --version` prints the version.
+"""
+
+Source = Annotated[
+    str | None,
+    tyro.conf.arg(metavar="FOLDER|HUB_ID", help_behavior_hint="(default: the embedded avatar)"),
+]
+Optional = tyro.conf.arg(help_behavior_hint="(optional)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What every command has."""
+
+    debug: bool = False
+    """Show tracebacks of errors."""
+
+    def run(self) -> None:
+        """Do it; raises AvatarError for what the person can mend."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(Command):
+    """Open the viewer."""
+
+    ckpt: Source = None
+    """Avatar to load."""
+    or_render: Annotated[Path | None, Optional] = None
+    """Where there is no display: say so, and render the avatar to this PNG instead."""
+
+    def run(self) -> None:
+        from avatar_viewer.viewer.display import require_display
+
+        try:
+            require_display()
+        except AvatarError as error:
+            if self.or_render is None:
+                raise
+            print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
+            Render(out=self.or_render, picture=Picture(), ckpt=self.ckpt).run()
+            return
+        from avatar_viewer.config import DEMO_FOLDER
+        from avatar_viewer.viewer.window import run
+
+        run(self.ckpt or str(DEMO_FOLDER), debug=self.debug)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render(Command):
+    """Render one picture to a PNG, which carries its whole request as text."""
+
+    out: Path
+    """The PNG to write."""
+    picture: Annotated[Picture, tyro.conf.arg(name="")]
+    ckpt: Source = None
+    """Avatar to load."""
+    like: Annotated[Path | None, tyro.conf.arg(name="from", help_behavior_hint="(optional)")] = None
+    """Make the picture of this screenshot again; --ckpt replaces the avatar that it names."""
+
+    def run(self) -> None:
+        from avatar_viewer.live.still import render_still
+
+        render_still(self.picture, self.out, self.ckpt, self.like)
+        print(f"wrote {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Train a model; a run that was cut off goes on."""
+
+    model: tyro.conf.Positional[Literal["head", "vae", "avatar"]]
+    """Which one."""
+    config: Path
+    """YAML; its fields are described by the dataclass that the training module reads."""
+
+    def run(self) -> None:
+        from avatar_viewer.config import read_config
+
+        if self.model == "head":
+            from avatar_viewer.training.head import HeadTraining, train_head
+
+            train_head(read_config(self.config, HeadTraining))
+        elif self.model == "vae":
+            from avatar_viewer.training.vae import VaeTraining, train_vae
+
+            train_vae(read_config(self.config, VaeTraining))
+        else:
+            from avatar_viewer.training.avatar import AvatarTraining, train_avatar
+
+            train_avatar(read_config(self.config, AvatarTraining))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Command):
+    """Make training data: registered synthetic heads, by the [synthetic] extra."""
+
+    kind: tyro.conf.Positional[Literal["heads"]]
+    """What to make."""
+    out: Path
+    """Folder to write; heads that are already there are kept."""
+    identities: int = 48
+    """How many heads."""
+    expressions: int = 12
+    """Expressions of each head."""
+    seed: int = 0
+    """Of the sampling."""
+    person: Annotated[Path | None, Optional] = None
+    """A data set's folder: its person becomes head 0, with ten times the expressions."""
+
+    def run(self) -> None:
+        from avatar_viewer.data.heads import sample_heads
+
+        sample_heads(self.out, self.identities, self.expressions, self.seed, self.person)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(Command):
+    """Measure an avatar on this machine, beside the project's bounds."""
+
+    ckpt: Source = None
+    """Avatar to load."""
+    json: Annotated[Path | None, Optional] = None
+    """Write the figures to this file too."""
+
+    def run(self) -> None:
+        from avatar_viewer.live.bench import bench
+
+        bench(self.ckpt, self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """Compare an avatar's pictures with true frames: PSNR and SSIM."""
+
+    data: Path
+    """A data set's folder."""
+    ckpt: Source = None
+    """Avatar to load."""
+    split: str = "test"
+    """Which of the data set's splits."""
+    json: Annotated[Path | None, Optional] = None
+    """Write the figures to this file too."""
+
+    def run(self) -> None:
+        from avatar_viewer.evaluation.images import evaluate
+
+        evaluate(self.ckpt, self.data, self.split, self.json)
+
+
+# An option is left out instead of given as None; --debug has no --no-debug.
+STYLE = (tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff)
+COMMANDS = {
+    "view": View,
+    "render": Render,
+    "train": Train,
+    "data": Data,
+    "bench": Bench,
+    "evaluate": Evaluate,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 2 for an AvatarError, said in one line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in words:  # which may stand before the command too
+        words = [*(word for word in words if word != "--debug"), "--debug"]
+    if "--version" in words:
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words.insert(0, "view")
+    command = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog=PROGRAM, description=DESCRIPTION, args=words, config=STYLE
+    )
+    try:
+        command.run()
+    except AvatarError as error:
+        if command.debug:
+            raise
+        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0

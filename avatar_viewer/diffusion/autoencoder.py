@@ -1,0 +1,68 @@
+"""Pictures <-> latents: diffusers' KL autoencoder in any size."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from torch import Tensor
+from torch.nn import functional
+
+Autoencoder = AutoencoderKL | AutoencoderTiny
+
+
+def build_autoencoder(
+    channels: tuple[int, ...], latent_channels: int, fold: int = 1, layers_per_block: int = 1
+) -> AutoencoderKL:
+    """An untrained autoencoder; each level but the last halves the resolution.
+
+    With `fold` > 1 it sees blocks of fold x fold pixels as channels (space to depth): at the
+    picture's own resolution, few channels cost most of the time and add little.
+    """
+    levels = len(channels)
+    return AutoencoderKL(
+        in_channels=3 * fold**2,
+        out_channels=3 * fold**2,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=channels,
+        layers_per_block=layers_per_block,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+    )
+
+
+def fold_of(vae: Autoencoder) -> int:
+    """Pixels along one axis that the autoencoder takes as channels; 1 for common ones."""
+    return math.isqrt(vae.config["in_channels"] // 3)
+
+
+def pixels_per_latent(vae: Autoencoder) -> int:
+    """How many pixels, along one axis, one latent stands for."""
+    is_tiny = isinstance(vae, AutoencoderTiny)
+    channels = vae.config["encoder_block_out_channels" if is_tiny else "block_out_channels"]
+    return fold_of(vae) * 2 ** (len(channels) - 1)
+
+
+def encode(vae: Autoencoder, rgb: Tensor) -> Tensor:
+    """[B,3,H,W] in -1..1 -> latents [B,C,h,w] of about unit variance (the posterior's mean)."""
+    folded = functional.pixel_unshuffle(rgb, fold_of(vae))
+    if isinstance(vae, AutoencoderKL):
+        latents = vae.encode(folded).latent_dist.mode()
+    else:
+        latents = vae.encode(folded).latents
+    return latents * vae.config["scaling_factor"]
+
+
+def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
+    """Latents [B,C,h,w] -> [B,3,H,W] in -1..1."""
+    folded = vae.decode(latents / vae.config["scaling_factor"]).sample
+    return functional.pixel_shuffle(folded, fold_of(vae)).clamp(-1, 1)
+
+
+def to_uint8(rgb: Tensor) -> Tensor:
+    """[...,3,H,W] in -1..1 -> uint8 [...,H,W,3]."""
+    channels_last = rgb.float().movedim(-3, -1)
+    return ((channels_last + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

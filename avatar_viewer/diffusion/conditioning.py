@@ -1,0 +1,71 @@
+"""G-buffer and expression -> what steers the denoiser (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avatar_viewer.diffusion.triplane import TriPlane
+from avatar_viewer.stages import GBuffer
+
+GEOMETRY_CHANNELS = 8
+"""mask 1, depth 1, canonical coordinates 3, normal 3; the rigged features follow."""
+
+
+def control_image(gbuffer: GBuffer, triplane: TriPlane) -> Tensor:
+    """[8 + 3*channels,H,W]: the G-buffer with the features of its canonical coordinates.
+
+    Zero off the mesh. Depth is taken relative to its mean over the head, so that moving the
+    camera back changes the head's size in the picture and nothing else.
+    """
+    mask = gbuffer.mask
+    depth = gbuffer.depth[mask]
+    seen = torch.cat(
+        [
+            torch.ones_like(depth)[:, None],
+            (depth - depth.mean())[:, None],
+            gbuffer.canonical[mask],
+            gbuffer.normal[mask],
+            triplane(gbuffer.canonical[mask]),
+        ],
+        dim=1,
+    )
+    image = seen.new_zeros((*mask.shape, seen.shape[1]))
+    image[mask] = seen
+    return image.permute(2, 0, 1)
+
+
+def fold(control: Tensor, factor: int) -> Tensor:
+    """[B,C,H,W] -> [B,C*factor²,H/factor,W/factor]: pixels become channels (space to depth).
+
+    The ControlNet's condition embedding then works at the latents' resolution instead of the
+    picture's, where it would cost more than the rest of a small network.
+    """
+    return functional.pixel_unshuffle(control, factor)
+
+
+class ExpressionEncoder(ModelMixin, ConfigMixin):
+    """Expression code -> tokens for the expression cross-attention, by one linear layer.
+
+    Also holds the tokens that the text cross-attention sees in place of a prompt: those of the
+    empty prompt for a text-to-image base, learnt ones for a base that was trained without text.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        code_dim: int = 206,
+        tokens: int = 4,
+        token_dim: int = 1024,
+        prompt_tokens: int = 77,
+    ) -> None:
+        super().__init__()
+        self.linear = nn.Linear(code_dim, tokens * token_dim)
+        self.prompt = nn.Parameter(torch.zeros(1, prompt_tokens, token_dim))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """[B,E] -> [B,T,D]."""
+        return self.linear(codes).unflatten(-1, (self.config["tokens"], self.config["token_dim"]))

@@ -1,0 +1,42 @@
+"""Writing files such that nothing half-written is ever found under their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from avatar_viewer.errors import AvatarError, one_line
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A sibling to write to, which takes the place of `path` when the block succeeds.
+
+    Raises AvatarError where it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        found = error.strerror or one_line(error)
+        raise AvatarError(f"{path}: expected a writable path, found: {found}") from error
+    finally:
+        if aside.is_file():
+            aside.unlink()
+
+
+def ensure_writable(path: Path) -> None:
+    """Raise AvatarError now if `path` could not be written later, after long work."""
+    if path.is_dir():
+        raise AvatarError(f"{path}: expected a file, found a folder")
+    # Trying is the only honest test: permissions alone say nothing to root or of a full disk.
+    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        found = error.strerror or one_line(error)
+        raise AvatarError(f"{path}: expected a writable path, found: {found}") from error

@@ -1,0 +1,55 @@
+"""The expression's forward deformation: canonical point -> offset to the posed point."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ExpressionDeformation(nn.Module):
+    """An MLP over points, conditioned on the identity (squeezed) and on z_exp.
+
+    The codes do not travel with the points: once per code a linear layer turns them into what is
+    added in every hidden layer, and into a gain for each feature of the last one, so that a point
+    costs only its own few matrix products.
+    """
+
+    def __init__(
+        self,
+        identity_dim: int,
+        expression_dim: int,
+        *,
+        squeezed_dim: int,
+        hidden: int,
+        layers: int,
+        frequencies: int,
+    ) -> None:
+        super().__init__()
+        self.hidden, self.frequencies = hidden, frequencies
+        self.compressor = nn.Linear(identity_dim, squeezed_dim)
+        self.point = nn.Linear(3 + 6 * frequencies, hidden, bias=False)
+        self.middle = nn.ModuleList(
+            nn.Linear(hidden, hidden, bias=False) for _ in range(layers - 1)
+        )
+        self.condition = nn.Linear(squeezed_dim + expression_dim, (layers + 1) * hidden)
+        self.out = nn.Linear(hidden, 3)
+        nn.init.normal_(self.out.weight, std=0.02)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, points: Tensor, identity: Tensor, expression: Tensor) -> Tensor:
+        """points [B,P,3], identity (code and anchors, [B,I]), z_exp [B,E] -> offsets [B,P,3]."""
+        codes = torch.cat([self.compressor(identity), expression], dim=-1)
+        *shifts, gain = self.condition(codes)[:, None].split(self.hidden, dim=-1)
+        h = F.relu(self.point(self._features(points)) + shifts[0])
+        for layer, shift in zip(self.middle, shifts[1:], strict=True):
+            h = F.relu(layer(h) + shift)
+        return self.out(h * (1 + gain))
+
+    def _features(self, points: Tensor) -> Tensor:
+        """[B,P,3] -> the point and its sines and cosines of `frequencies` octaves."""
+        octaves = math.pi * 2.0 ** torch.arange(self.frequencies, device=points.device)
+        phases = (points[..., None] * octaves).flatten(-2)
+        return torch.cat([points, phases.sin(), phases.cos()], dim=-1)

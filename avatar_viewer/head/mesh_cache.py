@@ -1,0 +1,59 @@
+"""ExpressionCode -> HeadMesh, remembered for the expressions seen last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.nphm import GAZE_DIM, NPHM
+from avatar_viewer.stages import CanonicalHead, ExpressionCode, HeadMesh
+
+Normals = Callable[[Tensor, Tensor], Tensor]
+"""Vertices [V,3] and faces [F,3] -> unit vertex normals [V,3]."""
+
+
+class HeadPoser:
+    """One person's head: moves the canonical vertices into an expression.
+
+    The newest `capacity` meshes are kept, keyed by z_exp: gaze moves no vertex, so codes that
+    differ in gaze alone share a mesh.
+    """
+
+    def __init__(
+        self,
+        nphm: NPHM,
+        head: CanonicalHead,
+        identity: Tensor,
+        vertex_normals: Normals,
+        capacity: int = 32,
+    ) -> None:
+        self.nphm, self.head, self.identity = nphm, head, identity
+        self.vertex_normals, self.capacity = vertex_normals, capacity
+        self._meshes: OrderedDict[tuple[float, ...], HeadMesh] = OrderedDict()
+
+    def pose(self, expression: ExpressionCode) -> HeadMesh:
+        """The head in an expression, on the device of the canonical head."""
+        expected = self.nphm.expression_dim + GAZE_DIM
+        if len(expression.values) != expected:
+            raise AvatarError(
+                f"expression: expected {expected} values (z_exp and gaze), "
+                f"found {len(expression.values)}"
+            )
+        key = expression.values[:-GAZE_DIM]
+        if key not in self._meshes:
+            self._meshes[key] = self._posed(key)
+            if len(self._meshes) > self.capacity:
+                self._meshes.popitem(last=False)
+        self._meshes.move_to_end(key)
+        return self._meshes[key]
+
+    @torch.no_grad()
+    def _posed(self, z: tuple[float, ...]) -> HeadMesh:
+        canonical, faces = self.head.vertices, self.head.faces
+        code = torch.tensor(z, dtype=torch.float32, device=canonical.device)
+        vertices = canonical + self.nphm.deform(canonical, self.identity, code)
+        return HeadMesh(vertices, canonical, self.vertex_normals(vertices, faces), faces)

@@ -1,0 +1,269 @@
+"""Measures an avatar on this machine, through the same render thread that the window uses."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avatar_viewer.config import DEMO_FOLDER
+from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.files import ensure_writable, written_aside
+from avatar_viewer.live.render_thread import LiveState, RenderThread
+from avatar_viewer.live.still import Picture
+from avatar_viewer.stages import RenderRequest
+
+FULL_FRAMES = 12
+DRAG_S = 6.0
+INPUT_INTERVAL_S = 0.016
+"""How often a mouse that moves asks for a picture: once a GUI frame."""
+UNCHANGED_SUBMITS = 200
+TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What the project promises of a figure, on two CPU cores at 256 pixels."""
+
+    figure: str
+    text: str
+    limit: float
+    at_least: bool = False
+
+    def line(self, value: float | None) -> str:
+        """The figure beside its bound."""
+        bound = f"bound {'>=' if self.at_least else '<='} {self.limit:g}"
+        if value is None:
+            return f"{self.text:<44}{'not measured':>12}   {bound}"
+        kept = value >= self.limit if self.at_least else value <= self.limit
+        return f"{self.text:<44}{value:>12.1f}   {bound:<14}{'kept' if kept else 'MISSED'}"
+
+
+BOUNDS = (
+    Bound("drag_fps", "new frames while dragging, 1/s", 5, at_least=True),
+    Bound("latency_p95_ms", "input to finished frame, p95, ms", 300),
+    Bound("unchanged_renders", "renders of an unchanged request", 0),
+    Bound("first_picture_s", "first picture of a fresh process, s", 10),
+    Bound("rss_peak_mb", "resident memory, peak, MB", 1500),
+    Bound("window_s", "window on screen, s", 2),
+    Bound("window_rss_peak_mb", "resident memory of the window, peak, MB", 1500),
+)
+
+
+def bench(source: str | None = None, json_path: Path | None = None) -> None:
+    """Measure, print the figures beside their bounds, and write them as JSON if wanted."""
+    if json_path is not None:
+        ensure_writable(json_path)
+    source = source or str(DEMO_FOLDER)
+    thread = RenderThread()
+    try:
+        figures = {"source": source, **measure(thread, source)}
+    finally:
+        thread.stop()
+    figures["rss_mb"], figures["rss_peak_mb"] = resident_mb(os.getpid())
+    figures["first_picture_s"] = first_picture_s(source)
+    figures["window_s"], figures["window_rss_peak_mb"] = window_figures(
+        source, figures["first_picture_s"]
+    )
+    print(report(figures))
+    if json_path is not None:
+        with written_aside(json_path) as aside:
+            aside.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def measure(
+    thread: RenderThread, source: str, full_frames: int = FULL_FRAMES, drag_s: float = DRAG_S
+) -> dict[str, Any]:
+    """Timings of the avatar `source` on a render thread without an avatar."""
+    began = time.perf_counter()
+    thread.load(source)
+    info = _settled(thread, lambda state: state.info is not None).info
+    assert info is not None
+    load_s = time.perf_counter() - began
+
+    def moving(place: float) -> RenderRequest:
+        """A place on a round trip over the pad, with the camera swinging along."""
+        angle = 2 * math.pi * place
+        pad = (0.5 + 0.5 * math.cos(angle), 0.5 + 0.5 * math.sin(angle))
+        azimuth_deg = info.default_view.azimuth_deg + 20 * math.sin(angle)
+        return Picture(pad=pad, azimuth=azimuth_deg).request(info)
+
+    _rendered(thread, moving(-0.01))  # the first picture compiles and fills caches
+    full = [_rendered(thread, moving(i / full_frames)) for i in range(full_frames)]
+    drag, elapsed_s = _drag(thread, moving, drag_s)
+    _rendered(thread, moving(0))
+    latencies = [state.latency_ms for state in drag]
+    return {
+        "avatar": info.name,
+        "resolution_px": info.resolution_px,
+        "steps": info.steps,
+        "quick_steps": info.quick_steps,
+        "load_s": load_s,
+        "full_ms": _stage_percentiles(full),
+        "quick_ms": _stage_percentiles(drag),
+        "drag_fps": len(drag) / elapsed_s,
+        "latency_p50_ms": _percentile(latencies, 50),
+        "latency_p95_ms": _percentile(latencies, 95),
+        **_unchanged(thread, moving(0)),
+    }
+
+
+def _drag(
+    thread: RenderThread, moving: Callable[[float], RenderRequest], seconds: float
+) -> tuple[list[LiveState], float]:
+    """The states with each new quick frame, while the pad moves at every GUI frame."""
+    states: list[LiveState] = []
+    seen = thread.poll().frames
+    began = time.perf_counter()
+    while (elapsed_s := time.perf_counter() - began) < seconds:
+        thread.submit(moving(elapsed_s / seconds), dragging=True)
+        state = thread.poll()
+        _raise_failure(state)
+        if state.frames > seen:
+            seen = state.frames
+            states.append(state)
+        time.sleep(INPUT_INTERVAL_S)
+    if not states:
+        raise AvatarError(f"bench: expected a frame within {seconds:g} s of dragging, found none")
+    return states, elapsed_s
+
+
+def _unchanged(thread: RenderThread, request: RenderRequest) -> dict[str, float]:
+    """What it costs to ask again for the picture that is shown."""
+    frames = thread.poll().frames
+    began = time.perf_counter()
+    for _ in range(UNCHANGED_SUBMITS):
+        thread.submit(request)
+    submit_us = (time.perf_counter() - began) / UNCHANGED_SUBMITS * 1e6
+    thread.wait(lambda state: state.frames > frames, 0.3)
+    return {"unchanged_renders": thread.poll().frames - frames, "unchanged_submit_us": submit_us}
+
+
+def _rendered(thread: RenderThread, request: RenderRequest) -> LiveState:
+    thread.submit(request)
+    return _settled(
+        thread,
+        lambda state: (
+            state.frame is not None and not state.frame.preview and state.frame.request == request
+        ),
+    )
+
+
+def _settled(thread: RenderThread, until: Callable[[LiveState], bool]) -> LiveState:
+    state = thread.wait(lambda state: until(state) or state.failure is not None, TIMEOUT_S)
+    _raise_failure(state)
+    if not until(state):
+        raise AvatarError(f"bench: expected a result within {TIMEOUT_S:g} s, found none")
+    return state
+
+
+def _raise_failure(state: LiveState) -> None:
+    if state.failure is not None:
+        raise AvatarError(state.failure.message)
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    return float(np.percentile(values, percent))
+
+
+def _stage_percentiles(states: Sequence[LiveState]) -> dict[str, dict[str, float]]:
+    """p50 and p95 by stage, and of their sum, in milliseconds."""
+    by_frame = [dict(state.frame.stage_ms) for state in states if state.frame is not None]
+    stages = {name: [ms.get(name, 0.0) for ms in by_frame] for ms in by_frame for name in ms}
+    stages["total"] = [sum(ms.values()) for ms in by_frame]
+    return {
+        name: {"p50": _percentile(values, 50), "p95": _percentile(values, 95)}
+        for name, values in stages.items()
+    }
+
+
+def resident_mb(pid: int) -> tuple[float | None, float | None]:
+    """Resident memory of a process now and at its peak, in MB; None where /proc does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None, None
+    fields = dict(line.split(":", 1) for line in lines)
+    rss, peak = (int(fields[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))
+    return rss, peak
+
+
+def first_picture_s(source: str) -> float:
+    """From the start of a fresh process, imports and loading included, to a full picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "first.png")
+        began = time.perf_counter()
+        done = subprocess.run(
+            _command("render", "--ckpt", source, "--out", out),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+    if done.returncode != 0:
+        raise AvatarError(f"bench: rendering failed: {one_line(Exception(done.stderr))}")
+    return time.perf_counter() - began
+
+
+def window_figures(source: str, settle_s: float) -> tuple[float | None, float | None]:
+    """Seconds until the window is on screen, and its peak memory in MB `settle_s` later.
+
+    Both None without an X display or xdotool, which sees the window from outside.
+    """
+    if not os.environ.get("DISPLAY") or shutil.which("xdotool") is None:
+        return None, None
+    began = time.perf_counter()
+    window = subprocess.Popen(_command("view", "--ckpt", source), stderr=subprocess.DEVNULL)
+    try:
+        search = ["xdotool", "search", "--sync", "--onlyvisible", "--pid", str(window.pid)]
+        subprocess.run(search, stdout=subprocess.DEVNULL, timeout=TIMEOUT_S, check=True)
+        shown_s = time.perf_counter() - began
+        time.sleep(settle_s)
+        return shown_s, resident_mb(window.pid)[1]
+    except subprocess.SubprocessError:
+        return None, None
+    finally:
+        window.terminate()
+        window.wait()
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "avatar_viewer", *words]
+
+
+def report(figures: dict[str, Any]) -> str:
+    """The figures as text, each bound beside its figure."""
+    lines = [
+        f"{figures['avatar']} ({figures['source']}): {figures['resolution_px']} px, "
+        f"{figures['steps']} steps at rest, {figures['quick_steps']} while dragging",
+        "",
+        f"{'ms':<16}{'full p50':>10}{'p95':>10}{'quick p50':>12}{'p95':>10}",
+    ]
+    for stage, full in figures["full_ms"].items():
+        quick = figures["quick_ms"].get(stage, {"p50": 0.0, "p95": 0.0})
+        lines.append(
+            f"{stage:<16}{full['p50']:>10.1f}{full['p95']:>10.1f}"
+            f"{quick['p50']:>12.1f}{quick['p95']:>10.1f}"
+        )
+    lines += ["", *(bound.line(figures[bound.figure]) for bound in BOUNDS)]
+    for name, text in (
+        ("latency_p50_ms", "input to finished frame, p50, ms"),
+        ("unchanged_submit_us", "submitting an unchanged request, us"),
+        ("load_s", "loading, s"),
+        ("rss_mb", "resident memory now, MB"),
+    ):
+        value = figures[name]
+        lines.append(f"{text:<44}" + ("not measured" if value is None else f"{value:>12.1f}"))
+    if figures["window_s"] is None:
+        lines.append("The window is measured where there is a display (xvfb-run -a) and xdotool.")
+    return "\n".join(lines)

@@ -1,0 +1,282 @@
+"""The thread that loads avatars and renders; the window (or a benchmark) only talks to it.
+
+Newest wins: there is one slot for what is wanted, not a queue. Everything that the thread has to
+show is one immutable `LiveState`, replaced as a whole under the one lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from avatar_viewer.errors import AvatarError, RenderCancelled, one_line
+
+# The window starts this thread before torch is imported; so nothing here may import it at once.
+if TYPE_CHECKING:
+    from avatar_viewer.avatar_info import AvatarInfo
+    from avatar_viewer.stages import Frame, RenderFailure, RenderRequest
+
+
+class Renderable(Protocol):
+    """What the thread needs of an avatar."""
+
+    @property
+    def info(self) -> AvatarInfo: ...
+
+    def render(self, request: RenderRequest, cancelled: Callable[[], bool]) -> Frame: ...
+
+
+Load = Callable[[str, Callable[[str], None]], Renderable]
+"""From a source (folder or Hub id) and a progress report to an avatar."""
+
+
+def load_avatar(source: str, progress: Callable[[str], None]) -> Renderable:
+    """`Avatar.load`, imported where it is needed: on the render thread."""
+    from avatar_viewer.avatar import Avatar
+
+    return Avatar.load(source, progress=progress)
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """What the render thread has to show."""
+
+    source: str | None = None
+    """Where the current avatar came from; None until the first one has loaded."""
+    info: AvatarInfo | None = None
+    status: str = ""
+    """What is being loaded; empty when nothing is."""
+    frame: Frame | None = None
+    """The newest finished picture of the current avatar."""
+    frames: int = 0
+    """How many pictures have been shown: `frame`'s serial number."""
+    latency_ms: float = 0.0
+    """From the submission of `frame`'s request until it was finished."""
+    failure: RenderFailure | None = None
+    """The newest failure of a load or a render."""
+    failures: int = 0
+    """How many failures there have been: `failure`'s serial number."""
+    thumbnails: tuple[Frame, ...] = ()
+    """In the order of `submit_thumbnails`, as far as they are done."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    request: RenderRequest
+    """What is rendered: as wanted, or its quick variant."""
+    wanted: RenderRequest
+    submitted_s: float
+
+    @property
+    def preview(self) -> bool:
+        return self.request != self.wanted
+
+
+class RenderThread:
+    """Loads avatars and renders requests on one thread; every method returns at once."""
+
+    def __init__(
+        self, load: Load = load_avatar, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_change` is called on the render thread after each new state; it must be quick."""
+        self._load = load
+        self._on_change = on_change
+        self._changed = threading.Condition()
+        self._state = LiveState()
+        self._avatar: Renderable | None = None
+        self._wanted_source: str | None = None
+        self._wanted: _Job | None = None
+        self._done: RenderRequest | None = None  # the last one that succeeded or failed
+        self._wanted_thumbnails: tuple[RenderRequest, ...] = ()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="render", daemon=True)
+        self._thread.start()
+
+    def poll(self) -> LiveState:
+        """The newest state."""
+        with self._changed:
+            return self._state
+
+    def wait(self, until: Callable[[LiveState], bool], timeout_s: float) -> LiveState:
+        """Blocks until a state satisfies `until` or the time is over; the newest state."""
+        with self._changed:
+            self._changed.wait_for(lambda: until(self._state), timeout_s)
+            return self._state
+
+    def load(self, source: str) -> None:
+        """Swap avatars; the present one stays if loading fails."""
+        with self._changed:
+            self._wanted_source = source
+            self._changed.notify_all()
+
+    def submit(
+        self, request: RenderRequest, dragging: bool = False, made_for: AvatarInfo | None = None
+    ) -> None:
+        """Ask for a picture of the current avatar; only the newest request counts.
+
+        A request equal to the last one costs nothing. While `dragging` its quick variant is
+        rendered, with fewer steps. A running render is cancelled between its steps, except that
+        one quick picture is finished before the next: otherwise a steady drag would show none.
+        A request `made_for` another avatar than the current one is dropped.
+        """
+        with self._changed:
+            info = self._state.info
+            if info is None or (made_for is not None and made_for is not info):
+                return
+            rendered = _quick(request, info.quick_steps) if dragging else request
+            if self._wanted and (rendered, request) == (self._wanted.request, self._wanted.wanted):
+                return
+            self._wanted = _Job(rendered, request, time.perf_counter())
+            self._mark_shown_frame_final()
+            self._changed.notify_all()
+
+    def submit_thumbnails(self, requests: Sequence[RenderRequest]) -> None:
+        """Pictures of the current avatar to render whenever nothing else is to do."""
+        with self._changed:
+            self._wanted_thumbnails = tuple(requests)
+            self._state = replace(self._state, thumbnails=())
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the thread: between two steps of a render, or two stages of a load."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._next_work() is not None)
+                if self._stopping:
+                    return
+                work = self._next_work()
+                assert work is not None
+            work()
+
+    def _next_work(self) -> Callable[[], None] | None:
+        if self._wanted_source is not None:
+            return self._load_wanted
+        job, avatar = self._wanted, self._avatar
+        if avatar is None:
+            return None
+        if job is not None and job.request != self._done:
+            return lambda: self._render(avatar, job)
+        if len(self._state.thumbnails) < len(self._wanted_thumbnails):
+            request = self._wanted_thumbnails[len(self._state.thumbnails)]
+            return lambda: self._render_thumbnail(avatar, request)
+        return None
+
+    def _load_wanted(self) -> None:
+        with self._changed:
+            source, self._wanted_source = self._wanted_source, None
+        assert source is not None
+        self._publish(status=f"Loading {source}")
+        try:
+            avatar = self._load(source, lambda stage: self._report_loading(source, stage))
+            info = avatar.info
+        except RenderCancelled:
+            return
+        except Exception as error:
+            self._fail(error, None, status="")
+            return
+        with self._changed:
+            if self._interrupted():
+                return
+            self._avatar, self._wanted, self._done = avatar, None, None
+            self._wanted_thumbnails = ()
+            self._publish(source=source, info=info, status="", frame=None, thumbnails=())
+
+    def _report_loading(self, source: str, stage: str) -> None:
+        if self._interrupted():
+            raise RenderCancelled
+        self._publish(status=f"Loading {source}: {stage}")
+
+    def _render(self, avatar: Renderable, job: _Job) -> None:
+        try:
+            frame = avatar.render(job.request, lambda: self._superseded(job))
+        except RenderCancelled:
+            return
+        except Exception as error:
+            with self._changed:
+                if not self._superseded(job):
+                    self._done = job.request
+                    self._fail(error, job.request)
+            return
+        with self._changed:
+            if self._superseded(job):
+                return
+            self._done = job.request
+            self._publish(
+                frame=replace(frame, preview=job.preview),
+                frames=self._state.frames + 1,
+                latency_ms=(time.perf_counter() - job.submitted_s) * 1000,
+            )
+            self._mark_shown_frame_final()
+
+    def _render_thumbnail(self, avatar: Renderable, request: RenderRequest) -> None:
+        wanted = self._wanted_thumbnails
+
+        def superseded() -> bool:
+            with self._changed:
+                job = self._wanted
+                newer_job = job is not None and job.request != self._done
+                return self._interrupted() or newer_job or self._wanted_thumbnails is not wanted
+
+        try:
+            frame = avatar.render(request, superseded)
+        except RenderCancelled:
+            return
+        except Exception as error:
+            with self._changed:
+                self._wanted_thumbnails = ()
+                self._fail(error, request)
+            return
+        with self._changed:
+            if not self._interrupted() and self._wanted_thumbnails is wanted:
+                self._publish(thumbnails=(*self._state.thumbnails, frame))
+
+    def _interrupted(self) -> bool:
+        with self._changed:
+            return self._stopping or self._wanted_source is not None
+
+    def _superseded(self, job: _Job) -> bool:
+        with self._changed:
+            newest = self._wanted
+            if self._interrupted() or newest is None:
+                return True
+            if job.preview and (newest.preview or newest.wanted == job.wanted):
+                return False
+            return newest.request != job.request
+
+    def _mark_shown_frame_final(self) -> None:
+        # A quick picture can turn out to be the full one, when the person lowers the steps.
+        frame, job = self._state.frame, self._wanted
+        if frame and job and frame.request == job.request and frame.preview != job.preview:
+            self._state = replace(self._state, frame=replace(frame, preview=job.preview))
+
+    def _fail(self, error: Exception, request: RenderRequest | None, **changes: Any) -> None:
+        from avatar_viewer.stages import RenderFailure
+
+        known = isinstance(error, AvatarError)
+        message = one_line(error) if known else f"{type(error).__name__}: {one_line(error)}"
+        lines = "".join(traceback.format_exception(error))
+        failure = RenderFailure(request, message, lines)
+        self._publish(failure=failure, failures=self._state.failures + 1, **changes)
+
+    def _publish(self, **changes: Any) -> None:
+        with self._changed:
+            self._state = replace(self._state, **changes)
+            self._changed.notify_all()
+        self._on_change()
+
+
+def _quick(request: RenderRequest, quick_steps: int) -> RenderRequest:
+    """The variant that is rendered while dragging; only pictures take denoising steps."""
+    if request.show != "image":
+        return request
+    return replace(request, steps=min(request.steps, quick_steps))

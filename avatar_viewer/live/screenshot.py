@@ -1,0 +1,84 @@
+"""Pictures that carry their whole request, so that the same picture can be made again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+
+from avatar_viewer.config import from_plain, to_plain
+from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.files import written_aside
+from avatar_viewer.stages import Frame, RenderRequest
+
+FORMAT_VERSION = 1
+TEXT_KEY = "avatar-viewer"
+"""Keyword of the PNG text chunk; its text is JSON with the fields below."""
+
+
+@dataclass(frozen=True)
+class Screenshot:
+    """What a screenshot says of its picture."""
+
+    request: RenderRequest
+    avatar_source: str
+    """Folder or Hub id of the avatar that rendered it."""
+
+
+def save_screenshot(frame: Frame, path: Path, avatar_source: str) -> None:
+    """Write the picture as a PNG with its request in a text chunk, floats exactly.
+
+    Raises AvatarError where the path cannot be written.
+    """
+    content = {
+        "format_version": FORMAT_VERSION,
+        **to_plain(Screenshot(frame.request, avatar_source)),
+    }
+    info = PngInfo()
+    info.add_text(TEXT_KEY, json.dumps(content))
+    with written_aside(path) as aside:
+        Image.fromarray(frame.rgb).save(aside, format="PNG", pnginfo=info)
+
+
+def read_screenshot(path: Path) -> Screenshot:
+    """What `save_screenshot` wrote; raises AvatarError in one line for any other file."""
+    content = _read_json(path, _read_text(path))
+    version = content.pop("format_version", None)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise AvatarError(f"{path}: expected format_version <= {FORMAT_VERSION}, found {version}")
+    if version > FORMAT_VERSION:
+        raise AvatarError(
+            f"{path}: made by a newer avatar-viewer; "
+            f"expected format_version <= {FORMAT_VERSION}, found {version}"
+        )
+    return from_plain(content, Screenshot, str(path))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            assert isinstance(image, PngImageFile)
+            text = image.text.get(TEXT_KEY)
+    except UnidentifiedImageError as error:
+        raise AvatarError(f"{path}: expected a PNG, found another file") from error
+    # A cut or damaged PNG gives any of these, by the chunk that is hit.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        found = getattr(error, "strerror", None) or one_line(error)
+        raise AvatarError(f"{path}: expected a readable PNG, found: {found}") from error
+    if text is None:
+        raise AvatarError(f"{path}: expected a screenshot of avatar-viewer, found no request in it")
+    return text
+
+
+def _read_json(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AvatarError(f"{path}: expected the request as JSON, found: {error}") from error
+    if not isinstance(content, dict):
+        raise AvatarError(f"{path}: expected the request's fields, found {type(content).__name__}")
+    return content

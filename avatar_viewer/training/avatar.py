@@ -1,0 +1,251 @@
+"""Train an avatar: planes, expression tokens, ControlNet and U-Net (paper, sections 3.2 to 3.4).
+
+The head model and the autoencoder come trained. Pictures are encoded and G-buffers rasterized
+once, before the first step; a step then denoises latents at a random time and compares v.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avatar_viewer.avatar import Avatar
+from avatar_viewer.avatar_info import AvatarInfo, Corner
+from avatar_viewer.data.frames import FrameRecord
+from avatar_viewer.device import best_compute
+from avatar_viewer.diffusion.autoencoder import decode, encode, pixels_per_latent, to_uint8
+from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
+from avatar_viewer.diffusion.expression_attention import expression_parameters
+from avatar_viewer.diffusion.samplers import initial_noise, sample, training_schedule
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.raster.camera import Orbit
+from avatar_viewer.stages import GBuffer
+from avatar_viewer.training.loop import LoopConfig, Run
+from avatar_viewer.training.person import Person, load_person
+from avatar_viewer.training.vae import to_signed
+from avatar_viewer.weights import load_network
+
+
+@dataclass(frozen=True)
+class SmallUNet:
+    """An untrained base in place of a pre-trained one."""
+
+    channels: tuple[int, ...] = (64, 128, 192)
+    """By level; all but the first have attention."""
+    layers_per_block: int = 1
+    token_dim: int = 128
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class AvatarTraining:
+    """What `avatar-viewer train avatar` reads from its YAML file."""
+
+    data: Path
+    """A folder in the format of `data.frames`; its `train` split is used."""
+    head: Path
+    """The trained head model's folder."""
+    vae: Path
+    """The autoencoder's folder."""
+    out: Path
+    """The run's folder; the avatar lies in `out/avatar`."""
+    loop: LoopConfig
+    name: str
+    licence: str
+    provenance: str
+    corners: tuple[str, str, str, str]
+    """Kinds of frames ("corner: neutral", ...) whose expressions lie at the pad's corners."""
+    default_view: Orbit
+    base: str | None = None
+    """A folder or Hub id of a pre-trained U-Net (`unet` subfolder); None: `small`, untrained."""
+    small: SmallUNet = SmallUNet()
+    train_unet: bool = True
+    """False: the U-Net stays frozen but for the expression attention, as in the paper."""
+    resolution_px: int = 256
+    batch_size: int = 8
+    zooms: int = 1
+    """Random enlargements of each picture that are trained on beside the picture itself."""
+    plane_channels: int = 8
+    plane_resolution: int = 128
+    plane_learning_rate: float = 1e-2
+    stem_channels: tuple[int, ...] = (64,)
+    prompt_tokens: int = 1
+    steps: int = 8
+    """Denoising steps at rest, of the finished avatar."""
+    quick_steps: int = 1
+
+
+@dataclass(frozen=True)
+class View:
+    """A training picture: what the denoiser is given and what it should give."""
+
+    gbuffer: GBuffer
+    code: Tensor
+    """[E] float32."""
+    latents: Tensor
+    """[C,h,w] float32."""
+
+
+def train_avatar(config: AvatarTraining) -> None:
+    """Train, or go on with a run that was cut off; write `out/avatar` at the end."""
+    torch.manual_seed(config.loop.seed)
+    vae = load_network(AutoencoderKL, config.vae)
+    print("fitting expression codes", flush=True)
+    person = load_person(config.data, config.head, config.out / "person")
+    denoiser = build_denoiser(config, vae, person)
+    rates = {"triplane": config.plane_learning_rate}
+    run = Run(config.out, trained_parts(denoiser, config.train_unet), config.loop, rates)
+    print("encoding pictures, rasterizing G-buffers", flush=True)
+    views = [
+        view for record in person.frames("train") for view in _views(record, person, vae, config)
+    ]
+    held_out = [_view(r, person, vae, config, 1.0) for r in person.frames("test")[:8]]
+    schedule = training_schedule()
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        chosen = torch.randint(len(views), (config.batch_size,), generator=generator)
+        return v_loss(denoiser, [views[i] for i in chosen], schedule, generator)
+
+    def sheet(path: Path) -> None:
+        _write_sheet(path, denoiser, vae, held_out, config)
+        _assemble(config, person, denoiser, vae).save(config.out / "avatar")
+
+    run.train(loss_function, sheet)
+
+
+def build_denoiser(config: AvatarTraining, vae: AutoencoderKL, person: Person) -> Denoiser:
+    """The networks before the first step."""
+    channels = vae.config["latent_channels"]
+    if config.base is not None:
+        base = UNet2DConditionModel.from_pretrained(config.base, subfolder="unet")
+        assert isinstance(base, UNet2DConditionModel)
+    else:
+        attended = len(config.small.channels) - 1
+        base = UNet2DConditionModel(
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=config.small.channels,
+            layers_per_block=config.small.layers_per_block,
+            down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * attended,
+            up_block_types=("CrossAttnUpBlock2D",) * attended + ("UpBlock2D",),
+            cross_attention_dim=config.small.token_dim,
+            attention_head_dim=config.small.heads,
+            norm_num_groups=16,
+            use_linear_projection=True,
+        )
+    if base.config["in_channels"] != channels:
+        raise AvatarError(
+            f"base: expected a U-Net for {channels} latent channels, found "
+            f"{base.config['in_channels']}"
+        )
+    sizes = DenoiserConfig(
+        code_dim=person.code_dim,
+        pixels_per_latent=pixels_per_latent(vae),
+        plane_channels=config.plane_channels,
+        plane_resolution=config.plane_resolution,
+        stem_channels=config.stem_channels,
+        prompt_tokens=config.prompt_tokens,
+    )
+    return Denoiser.build(base, sizes, person.box)
+
+
+def trained_parts(denoiser: Denoiser, train_unet: bool) -> dict[str, nn.Module]:
+    """The modules to train; freezes the rest of the U-Net where it is not trained."""
+    denoiser.unet.requires_grad_(train_unet)
+    for parameter in expression_parameters(denoiser.unet):
+        parameter.requires_grad_(True)
+    names = ("triplane", "encoder", "controlnet", "unet")
+    return {name: getattr(denoiser, name) for name in names}
+
+
+def v_loss(denoiser: Denoiser, views: list[View], schedule, generator: torch.Generator) -> Tensor:
+    """Mean squared error of v = alpha * noise - sigma * latents (paper, section 3.4)."""
+    latents = torch.stack([view.latents for view in views])
+    noise = torch.randn(latents.shape, generator=generator)
+    times = torch.randint(schedule.config.num_train_timesteps, (len(views),), generator=generator)
+    noisy = schedule.add_noise(latents, noise, times)
+    target = schedule.get_velocity(latents, noise, times)
+    conditioning = denoiser.condition(
+        [view.gbuffer for view in views], torch.stack([view.code for view in views])
+    )
+    return functional.mse_loss(denoiser(noisy, times, conditioning).float(), target)
+
+
+def _views(
+    record: FrameRecord, person: Person, vae: AutoencoderKL, config: AvatarTraining
+) -> list[View]:
+    """A frame as it is, and enlarged by factors that depend on nothing but its id."""
+    rng = np.random.default_rng([config.loop.seed, *record.id.encode()])
+    zooms = [1.0, *rng.uniform(1.0, 1.4, config.zooms)]
+    return [_view(record, person, vae, config, zoom) for zoom in zooms]
+
+
+def _view(
+    record: FrameRecord, person: Person, vae: AutoencoderKL, config: AvatarTraining, zoom: float
+) -> View:
+    size = config.resolution_px
+    rgb = torch.from_numpy(record.rgb(size, zoom=zoom)).permute(2, 0, 1)[None]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16):
+        latents = encode(vae, to_signed(rgb))[0].float()
+    expression = person.expression(record)
+    gbuffer = person.gbuffer(record, size, zoom)
+    return View(gbuffer, expression.tensor(), latents.clone())
+
+
+def _assemble(
+    config: AvatarTraining, person: Person, denoiser: Denoiser, vae: AutoencoderKL
+) -> Avatar:
+    corners = []
+    for kind in config.corners:
+        record = next((r for r in person.frames("train") if r.kind == kind), None)
+        if record is None:
+            raise AvatarError(f"corners: expected a training frame of kind '{kind}', found none")
+        corners.append(Corner(kind.removeprefix("corner: "), person.expression(record)))
+    info = AvatarInfo(
+        name=config.name,
+        licence=config.licence,
+        provenance=config.provenance,
+        resolution_px=config.resolution_px,
+        steps=config.steps,
+        quick_steps=config.quick_steps,
+        sampler="ddim",
+        default_view=config.default_view,
+        corners=tuple(corners),  # pyright: ignore[reportArgumentType]
+    )
+    return Avatar(info, person.poser, denoiser, vae, training_schedule(), best_compute("cpu"))
+
+
+def _write_sheet(
+    path: Path, denoiser: Denoiser, vae: AutoencoderKL, views: list[View], config: AvatarTraining
+) -> None:
+    """Three rows: the decoded truth, one denoising step, the full steps."""
+    truth = torch.stack([view.latents for view in views])
+    rows = [truth]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16):
+        conditioning = denoiser.condition(
+            [view.gbuffer for view in views], torch.stack([view.code for view in views])
+        )
+        noise = initial_noise((1, *truth.shape[1:]), seed=0).expand_as(truth)
+        for steps in (config.quick_steps, config.steps):
+            rows.append(
+                sample(
+                    lambda x, t: denoiser(x, t, conditioning),
+                    noise,
+                    training_schedule(),
+                    steps=steps,
+                    sampler="ddim",
+                    seed=0,
+                )
+            )
+        errors = [functional.mse_loss(row, truth).item() for row in rows[1:]]
+        print(f"latent error on test: {errors[0]:.4f} quick, {errors[1]:.4f} full", flush=True)
+        pictures = [to_uint8(decode(vae, row)) for row in rows]
+    sheet = torch.cat([torch.cat(list(row), 1) for row in pictures], 0)
+    Image.fromarray(sheet.numpy()).save(path)

@@ -1,0 +1,105 @@
+"""Train the autoencoder on one person's pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from avatar_viewer.data.frames import read_frames
+from avatar_viewer.diffusion.autoencoder import build_autoencoder, decode, encode, to_uint8
+from avatar_viewer.training.loop import LoopConfig, Run
+from avatar_viewer.weights import save_network
+
+
+@dataclass(frozen=True)
+class VaeTraining:
+    """What `avatar-viewer train vae` reads from its YAML file."""
+
+    data: Path
+    """A folder in the format of `data.frames`; its `train` split is used."""
+    out: Path
+    """The run's folder; the result lies in `out/vae`."""
+    loop: LoopConfig
+    resolution_px: int = 256
+    batch_size: int = 4
+    crop_px: int = 128
+    """Early steps see this many pixels a side, and accordingly more crops a picture."""
+    crop_fraction: float = 0.7
+    """How much of the steps uses crops; the rest sees whole pictures, as inference does."""
+    fold: int = 4
+    """Blocks of this many pixels squared are taken as channels."""
+    channels: tuple[int, ...] = (96, 160)
+    latent_channels: int = 8
+    kl_weight: float = 1e-6
+    edge_weight: float = 1.0
+
+
+def load_pictures(folder: Path, split: str, size_px: int) -> Tensor:
+    """[N,3,H,W] uint8 over white."""
+    pictures = [record.rgb(size_px) for record in read_frames(folder, split)]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+
+
+def to_signed(pictures: Tensor) -> Tensor:
+    """uint8 -> float32 in -1..1."""
+    return pictures.float() / 127.5 - 1
+
+
+def train_vae(config: VaeTraining) -> None:
+    """Train, or go on with a run that was cut off; write `out/vae` at the end."""
+    torch.manual_seed(config.loop.seed)
+    vae = build_autoencoder(config.channels, config.latent_channels, config.fold)
+    run = Run(config.out, {"vae": vae}, config.loop)
+    pictures = load_pictures(config.data, "train", config.resolution_px)
+    held_out = load_pictures(config.data, "test", config.resolution_px)
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        whole = step >= config.crop_fraction * config.loop.steps
+        return _loss(vae, _batch(pictures, config, generator, whole), config, generator)
+
+    def sample(path: Path) -> None:
+        rgb = to_signed(held_out[:8])
+        with torch.inference_mode():
+            rebuilt = decode(vae, encode(vae, rgb))
+        error = (rebuilt - rgb).square().mean().item() / 4
+        print(f"step {run.step}: PSNR on 8 test pictures {-10 * np.log10(error):.2f} dB")
+        sheet = torch.cat([torch.cat(list(to_uint8(row)), 1) for row in (rgb, rebuilt)], 0)
+        Image.fromarray(sheet.numpy()).save(path)
+
+    run.train(loss_function, sample)
+    with run.averaged(), torch.inference_mode():
+        # Diffusion wants latents of unit variance (Rombach et al. 2022, appendix G).
+        raw = torch.cat([encode(vae, to_signed(p)) for p in pictures[::8].split(8)])
+        vae.register_to_config(scaling_factor=vae.config["scaling_factor"] / raw.std().item())
+        save_network(vae, config.out / "vae")
+
+
+def _batch(
+    pictures: Tensor, config: VaeTraining, generator: torch.Generator, whole: bool
+) -> Tensor:
+    chosen = torch.randint(len(pictures), (config.batch_size,), generator=generator)
+    if whole:
+        return to_signed(pictures[chosen])
+    limit = config.resolution_px - config.crop_px + 1
+    crops = []
+    for index in chosen.repeat((config.resolution_px // config.crop_px) ** 2):
+        y, x = torch.randint(limit, (2,), generator=generator).tolist()
+        crops.append(pictures[index, :, y : y + config.crop_px, x : x + config.crop_px])
+    return to_signed(torch.stack(crops))
+
+
+def _loss(vae, rgb: Tensor, config: VaeTraining, generator: torch.Generator) -> Tensor:
+    """L1 on colours and on their differences, so that lashes and hair stay sharp; a weak KL."""
+    posterior = vae.encode(functional.pixel_unshuffle(rgb, config.fold)).latent_dist
+    noise = torch.randn(posterior.mean.shape, generator=generator)
+    folded = vae.decode(posterior.mean + posterior.std * noise).sample
+    rebuilt = functional.pixel_shuffle(folded, config.fold).float()
+    edges = sum((rebuilt.diff(dim=axis) - rgb.diff(dim=axis)).abs().mean() for axis in (2, 3))
+    kl = posterior.kl().mean() / posterior.mean[0].numel()
+    return functional.l1_loss(rebuilt, rgb) + config.edge_weight * edges + config.kl_weight * kl

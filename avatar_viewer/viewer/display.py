@@ -1,0 +1,44 @@
+"""Whether a window can open at all.
+
+Dear PyGui aborts the whole process where it cannot, so this asks first, as it would itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from avatar_viewer.errors import AvatarError
+
+HEADLESS_COMMAND = "avatar-viewer render --out F.png"
+
+
+def require_display() -> None:
+    """Raises AvatarError, naming the command that needs no window, where none can open."""
+    if not sys.platform.startswith("linux"):
+        return
+    name = os.environ.get("DISPLAY", "")
+    if not name:
+        wayland = os.environ.get("WAYLAND_DISPLAY")
+        found = "WAYLAND_DISPLAY alone (XWayland is needed)" if wayland else "none"
+        raise _no_window(f"DISPLAY: expected an X display, found {found}")
+    x11 = _library("libX11.so.6", "libx11-6")
+    _library("libGL.so.1", "libgl1")
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    connection = x11.XOpenDisplay(None)
+    if not connection:
+        raise _no_window(f"DISPLAY: expected an X display, found no answer from {name}")
+    x11.XCloseDisplay(ctypes.c_void_p(connection))
+
+
+def _library(name: str, debian_package: str) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(name)
+    except OSError as error:
+        expected = f"{name} (Debian package {debian_package})"
+        raise _no_window(f"window: expected {expected}, found none") from error
+
+
+def _no_window(problem: str) -> AvatarError:
+    return AvatarError(f"{problem}; without a window use: {HEADLESS_COMMAND}")

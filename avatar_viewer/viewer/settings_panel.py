@@ -1,0 +1,110 @@
+"""Layer, sampler, steps and seed, and which checkpoint is shown."""
+
+# Dear PyGui annotates its context managers as the tags that they yield.
+# pyright: reportGeneralTypeIssues=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dearpygui.dearpygui as dpg
+
+from avatar_viewer.viewer import theme
+from avatar_viewer.viewer.state import ViewerState
+
+MAX_SLIDER_STEPS = 50
+MAX_SEED = 2**31 - 1
+LABEL_PX = 70
+DIALOG_PX = (720, 460)
+
+
+class SettingsPanel:
+    """Widgets that write their part of the state."""
+
+    def __init__(self, width_px: int, load: Callable[[str], None]) -> None:
+        """`load` is called with the folder or Hub id that the person enters or chooses."""
+        self._state: ViewerState | None = None
+        self._load = load
+        self._dialog: int | str | None = None
+        self._widgets: dict[str, int | str] = {}
+        self._shown: dict[str, Any] = {}
+        common = {"width": width_px - LABEL_PX, "callback": self._write, "enabled": False}
+        limits = {"min_clamped": True, "max_clamped": True}
+        self._add("show", "Layer", dpg.add_combo, **common)
+        self._add("sampler", "Sampler", dpg.add_combo, **common)
+        steps = {"min_value": 1, "max_value": MAX_SLIDER_STEPS, "clamped": True}
+        self._add("steps", "Steps", dpg.add_slider_int, **common, **steps)
+        seeds = {"min_value": 0, "max_value": MAX_SEED, **limits}
+        self._add("seed", "Seed", dpg.add_input_int, **common, **seeds)
+        self._source = dpg.add_input_text(
+            width=width_px,
+            hint="Folder or Hub id, then Enter",
+            on_enter=True,
+            callback=lambda _, text: self._load_given(text),
+        )
+        dpg.add_button(
+            label="Open a checkpoint folder (O)", width=width_px, callback=self.choose_folder
+        )
+
+    @property
+    def has_keyboard(self) -> bool:
+        """Whether keys are meant for a widget or the dialog, not for the window."""
+        typing = any(dpg.is_item_active(item) for item in (self._source, *self._widgets.values()))
+        return typing or (self._dialog is not None and bool(dpg.is_item_shown(self._dialog)))
+
+    def adopt(self, state: ViewerState) -> None:
+        """Begin with another avatar."""
+        from avatar_viewer.stages import LAYERS, SAMPLERS
+
+        self._state = state
+        dpg.configure_item(self._widgets["show"], items=LAYERS)
+        dpg.configure_item(self._widgets["sampler"], items=SAMPLERS)
+        most_steps = max(MAX_SLIDER_STEPS, state.info.steps)
+        dpg.configure_item(self._widgets["steps"], max_value=most_steps)
+        for widget in self._widgets.values():
+            dpg.enable_item(widget)
+        dpg.set_value(self._source, state.source)
+        self.update()
+
+    def update(self) -> None:
+        """Show the state, which keys may have changed too."""
+        for name, widget in self._widgets.items():
+            value = getattr(self._state, name, None)
+            if value is not None and value != self._shown.get(name):
+                self._shown[name] = value
+                dpg.set_value(widget, value)
+
+    def choose_folder(self) -> None:
+        """Open the dialog; a choice is loaded."""
+        if self._dialog is not None:
+            dpg.delete_item(self._dialog)
+        width, height = DIALOG_PX
+        self._dialog = dpg.add_file_dialog(
+            label="Open a checkpoint folder",
+            directory_selector=True,
+            modal=True,
+            width=width,
+            height=height,
+            callback=lambda _, chosen: self._load_given(_chosen_folder(chosen["file_path_name"])),
+        )
+
+    def _add(self, name: str, label: str, make: Callable[..., int | str], **options: Any) -> None:
+        with dpg.group(horizontal=True, xoffset=LABEL_PX):
+            dpg.add_text(label, color=theme.DIM_TEXT)
+            self._widgets[name] = make(user_data=name, **options)
+
+    def _write(self, _: int | str, value: Any, name: str) -> None:
+        if self._state is not None:
+            self._shown[name] = value
+            setattr(self._state, name, value)
+
+    def _load_given(self, source: str) -> None:
+        if source.strip():
+            self._load(source.strip())
+
+
+def _chosen_folder(path: str) -> str:
+    """Dear PyGui joins an absolute path that was typed to the folder on show by a second "/"."""
+    _, doubled, typed = path.partition("//")
+    return f"/{typed}" if doubled else path

@@ -1,0 +1,99 @@
+"""The picture: shown without distortion, turned, moved and zoomed with the mouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dearpygui.dearpygui as dpg
+
+from avatar_viewer.viewer import theme
+from avatar_viewer.viewer.state import ViewerState
+from avatar_viewer.viewer.texture import PictureTexture
+
+if TYPE_CHECKING:
+    from avatar_viewer.stages import Frame
+
+FIRST_TEXTURE_PX = 512
+"""Enough for most avatars; a larger one gets a larger texture when it is loaded."""
+NOTE_PX = 20
+NOTE_ASPECT = 7 / 13
+"""Width by height of a letter of Dear PyGui's own font."""
+
+
+class ViewPanel:
+    """Draws the newest frame and writes the view into the state."""
+
+    def __init__(self, registry: int | str) -> None:
+        self._registry = registry
+        self._state: ViewerState | None = None
+        self._frame: Frame | None = None
+        self._size_px = (0, 0)
+        self._note = ""
+        self.texture = PictureTexture(registry, FIRST_TEXTURE_PX)
+        self.drawlist = dpg.add_drawlist(1, 1)
+        self._image = self._draw_image()
+        self._text = dpg.draw_text(
+            (0, 0), "", size=NOTE_PX, color=theme.DIM_TEXT, parent=self.drawlist
+        )
+
+    @property
+    def picture_px(self) -> int:
+        """The side of the picture on the screen: it fills the shorter side of the panel."""
+        return max(1, min(self._size_px))
+
+    def adopt(self, state: ViewerState) -> None:
+        """Begin with another avatar."""
+        self._state = state
+        if state.info.resolution_px > self.texture.size_px:
+            dpg.delete_item(self._image)
+            dpg.delete_item(self.texture.tag)
+            self.texture = PictureTexture(self._registry, state.info.resolution_px)
+            self._image = self._draw_image()
+            self._place()
+
+    def resize(self, width_px: int, height_px: int) -> None:
+        """Fit into this much of the window."""
+        if (width_px, height_px) != self._size_px:
+            self._size_px = (width_px, height_px)
+            dpg.configure_item(self.drawlist, width=width_px, height=height_px)
+            self._place()
+
+    def update(self, frame: Frame | None, note: str) -> bool:
+        """Show a frame, or the note while there is none; whether something new was uploaded."""
+        note = "" if frame is not None else note
+        if note != self._note:
+            self._note = note
+            dpg.configure_item(self._text, text=note)
+            self._place()
+        if frame is self._frame:
+            return False
+        old, self._frame = self._frame, frame
+        dpg.configure_item(self._image, show=frame is not None)
+        if frame is None or (old is not None and frame.rgb is old.rgb):
+            return False
+        self.texture.upload(frame.rgb)
+        dpg.configure_item(self._image, **self.texture.uv())
+        return True
+
+    def drag(self, button: int, dx_px: float, dy_px: float) -> None:
+        """A drag over the picture: the left button turns, the others move."""
+        if self._state is None:
+            return
+        move = self._state.orbit if button == dpg.mvMouseButton_Left else self._state.pan
+        move(dx_px / self.picture_px, dy_px / self.picture_px)
+
+    def wheel(self, clicks: float) -> None:
+        if self._state is not None:
+            self._state.zoom(clicks)
+
+    def _draw_image(self) -> int | str:
+        return dpg.draw_image(self.texture.tag, (0, 0), (1, 1), show=False, parent=self.drawlist)
+
+    def _place(self) -> None:
+        width, height = self._size_px
+        left, top = (width - self.picture_px) / 2, (height - self.picture_px) / 2
+        far = (left + self.picture_px, top + self.picture_px)
+        dpg.configure_item(self._image, pmin=(left, top), pmax=far)
+        note_width = len(self._note) * NOTE_PX * NOTE_ASPECT
+        at = (max(0, (width - note_width) / 2), (height - NOTE_PX) / 2)
+        dpg.configure_item(self._text, pos=at)

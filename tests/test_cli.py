@@ -1,0 +1,280 @@
+"""The command line: what reaches the program, and what is said of bad input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avatar_viewer import __version__
+from avatar_viewer.avatar_info import AvatarInfo, Corner
+from avatar_viewer.cli import COMMANDS, main
+from avatar_viewer.config import DEMO_FOLDER
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.live.screenshot import read_screenshot
+from avatar_viewer.live.still import Picture
+from avatar_viewer.raster.camera import Orbit
+from avatar_viewer.stages import LAYERS, ExpressionCode, Frame, RenderRequest
+
+INFO = AvatarInfo(
+    name="plain",
+    licence="CC0-1.0",
+    provenance="a test",
+    resolution_px=24,
+    steps=6,
+    quick_steps=2,
+    sampler="lcm",
+    default_view=Orbit(5.0, 6.0, 2.0, (0.0, 0.0, 0.0), 30.0),
+    corners=tuple(Corner(n, ExpressionCode((v,))) for n, v in zip("abcd", range(4), strict=True)),  # type: ignore[arg-type]
+)
+
+
+class PlainAvatar:
+    """A picture of one colour, which is the expression's."""
+
+    info = INFO
+
+    def render(self, request: RenderRequest) -> Frame:
+        size = (request.camera.height, request.camera.width, 3)
+        return Frame(request, np.full(size, round(50 * request.expression.values[0]), np.uint8))
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sources of the avatars that are loaded, in a world where every source is one."""
+    sources: list[str] = []
+
+    def load(source: str) -> PlainAvatar:
+        if "broken" in source:
+            raise AvatarError(f"{source}: expected an avatar,\nfound a broken one")
+        sources.append(source)
+        return PlainAvatar()
+
+    module = SimpleNamespace(Avatar=SimpleNamespace(load=load))
+    monkeypatch.setitem(sys.modules, "avatar_viewer.avatar", module)
+    return sources
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sources that windows are opened with; there is a display."""
+    sources: list[str] = []
+    window = SimpleNamespace(run=lambda source, debug: sources.append(source))
+    monkeypatch.setitem(sys.modules, "avatar_viewer.viewer.window", window)
+    monkeypatch.setattr("avatar_viewer.viewer.display.require_display", lambda: None)
+    return sources
+
+
+def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("avatar-viewer: error: ")
+    return lines[0]
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"avatar-viewer {__version__}\n"
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert set(COMMANDS) <= set(capsys.readouterr().out.replace(",", " ").split())
+
+
+def test_help_of_render_names_every_layer(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["render", "--help"])
+    assert " | ".join(LAYERS) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["rendr"], ["--ckp", "x"], ["render"], ["train", "hair"]])
+def test_a_misspelt_command_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "source"),
+    [
+        ([], str(DEMO_FOLDER)),
+        (["--ckpt", "owner/name"], "owner/name"),
+        (["view", "--ckpt", "owner/name"], "owner/name"),
+        (["--or-render", "x.png"], str(DEMO_FOLDER)),
+    ],
+)
+def test_the_viewer_opens(opened: list[str], words: list[str], source: str):
+    assert main(words) == 0
+    assert opened == [source]
+
+
+def test_without_a_display_the_viewer_says_so_or_renders(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    loaded: list[str],
+    tmp_path: Path,
+):
+    def require_display() -> None:
+        raise AvatarError("DISPLAY: expected one, found none")
+
+    monkeypatch.setattr("avatar_viewer.viewer.display.require_display", require_display)
+    assert main([]) == 2
+    assert "DISPLAY" in one_error_line(capsys)
+    assert main(["--or-render", str(tmp_path / "avatar.png")]) == 0
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert loaded == [str(DEMO_FOLDER)]
+    assert Image.open(tmp_path / "avatar.png").size == (24, 24)
+
+
+def test_without_a_display_a_real_process_says_so_in_one_line():
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-m", "avatar_viewer"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only X needs DISPLAY")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "DISPLAY" in line
+    assert "avatar-viewer render" in line
+
+
+def test_a_picture_carries_the_request_that_the_options_ask_for(loaded: list[str], tmp_path: Path):
+    out = tmp_path / "out.png"
+    words = "--pad 1 0 --azimuth -30 --elevation 12 --size 20 --steps 3 --seed 9 --show depth"
+    assert main(["render", "--ckpt", "some/one", "--out", str(out), *words.split()]) == 0
+    assert loaded == ["some/one"]
+    shot = read_screenshot(out)
+    assert shot.avatar_source == "some/one"
+    assert shot.request == RenderRequest(
+        expression=ExpressionCode((1.0,)),
+        camera=Orbit(-30, 12, 2, (0, 0, 0), 30).camera(20, 20),
+        seed=9,
+        steps=3,
+        sampler="lcm",
+        show="depth",
+    )
+    assert np.unique(np.asarray(Image.open(out))).tolist() == [50]
+
+
+def test_what_is_left_out_is_the_avatars_own(loaded: list[str]):
+    request = Picture().request(INFO)
+    assert request.camera == INFO.default_view.camera(24, 24)
+    assert (request.steps, request.seed, request.show) == (6, 0, "image")
+    assert request.expression.values == (1.5,)  # the mean of the four corners
+
+
+def test_a_screenshot_is_made_again(
+    loaded: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    main(["render", "--ckpt", "some/one", "--out", str(first), "--pad", "0.3", "0.9"])
+    assert main(["render", "--from", str(first), "--out", str(again)]) == 0
+    assert again.read_bytes() == first.read_bytes()
+    assert loaded == ["some/one", "some/one"]
+    assert main(["render", "--from", str(first), "--out", str(again), "--steps", "2"]) == 2
+    assert "--from: expected no other option" in one_error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--pad 0.2 1.5", "--pad: expected two numbers in 0..1, found 0.2 1.5"),
+        ("--pad -0.1 0", "--pad: expected two numbers in 0..1, found -0.1 0.0"),
+        ("--pad nan 0", "--pad: expected two numbers in 0..1, found nan 0.0"),
+        ("--size 0", "--size: expected 1 to 4096 pixels, found 0"),
+        ("--size 4097", "--size: expected 1 to 4096 pixels, found 4097"),
+        ("--steps 0", "--steps: expected 1 to 1000, found 0"),
+        ("--seed -1", "--seed: expected 0 to 2^63 - 1, found -1"),
+        ("--azimuth inf", "--azimuth: expected a finite angle, found inf"),
+        ("--elevation nan", "--elevation: expected a finite angle, found nan"),
+        ("--distance 0", "--distance: expected more than 0, found 0.0"),
+        ("--fov 180", "--fov: expected an angle in (0, 180), found 180.0"),
+        ("--show noise", "--show: expected image | normal | depth"),
+    ],
+)
+def test_an_option_out_of_range_is_named_before_anything_is_loaded(
+    words: str,
+    expected: str,
+    loaded: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    assert main(["render", "--out", str(tmp_path / "x.png"), *words.split()]) == 2
+    assert expected in one_error_line(capsys)
+    assert loaded == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_named_before_anything_is_loaded(
+    loaded: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
+    for out in (tmp_path / "nowhere" / "x.png", folder, tmp_path / "x.jpg"):
+        assert main(["render", "--out", str(out)]) == 2
+        assert str(out) in one_error_line(capsys)
+    assert loaded == []
+
+
+def test_a_failed_render_leaves_the_old_picture(
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    out = tmp_path / "x.png"
+    main(["render", "--out", str(out)])
+    before = out.read_bytes()
+
+    def render(self: PlainAvatar, request: RenderRequest) -> Frame:
+        raise AvatarError("render: expected luck, found none")
+
+    monkeypatch.setattr(PlainAvatar, "render", render)
+    assert main(["render", "--out", str(out)]) == 2
+    assert "expected luck" in one_error_line(capsys)
+    assert out.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_error_is_one_line_and_a_traceback_only_with_debug(
+    loaded: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["render", "--ckpt", "broken", "--out", str(tmp_path / "x.png")]
+    assert main(words) == 2
+    assert one_error_line(capsys).endswith("broken: expected an avatar, found a broken one")
+    for debug in (["--debug", *words], [*words, "--debug"]):
+        with pytest.raises(AvatarError):
+            main(debug)
+
+
+@pytest.mark.parametrize("model", ["head", "vae", "avatar"])
+def test_a_config_that_is_not_there_is_named(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["train", model, "--config", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in one_error_line(capsys)
+
+
+def test_data_and_evaluation_get_their_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    calls: list[tuple[Any, ...]] = []
+    heads = SimpleNamespace(sample_heads=lambda *options: calls.append(options))
+    images = SimpleNamespace(evaluate=lambda *options: calls.append(options))
+    monkeypatch.setitem(sys.modules, "avatar_viewer.data.heads", heads)
+    monkeypatch.setitem(sys.modules, "avatar_viewer.evaluation.images", images)
+    out = str(tmp_path)
+    assert main(["data", "heads", "--out", out, "--identities", "3", "--seed", "4"]) == 0
+    assert main(["evaluate", "--data", out, "--ckpt", "some/one", "--json", "f.json"]) == 0
+    assert calls == [(tmp_path, 3, 12, 4, None), ("some/one", tmp_path, "test", Path("f.json"))]

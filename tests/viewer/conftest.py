@@ -1,0 +1,55 @@
+import contextlib
+import os
+import shutil
+
+import dearpygui.dearpygui as dpg
+import pytest
+from window_driver import WindowDriver
+
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.viewer.display import require_display
+
+
+@pytest.fixture
+def context():
+    """Dear PyGui's widgets, values and callbacks, which need no display."""
+    dpg.create_context()
+    with dpg.window():
+        yield dpg.add_texture_registry()
+    dpg.destroy_context()
+
+
+@pytest.fixture
+def open_window(tmp_path):
+    """Opens the real window and drives it by xdotool."""
+    _require_gui()
+    with contextlib.ExitStack() as stack:
+        yield lambda source="demo": stack.enter_context(WindowDriver(source, tmp_path))
+
+
+@pytest.fixture(scope="module")
+def shared_window(tmp_path_factory):
+    """One real window for all tests that leave it as it was but for pad and view."""
+    _require_gui()
+    with WindowDriver("demo", tmp_path_factory.mktemp("window")) as window:
+        yield window
+
+
+@pytest.fixture
+def window(shared_window):
+    shared_window.reset()
+    return shared_window
+
+
+def _require_gui() -> None:
+    """Skips; or fails where AVATAR_VIEWER_REQUIRE_GUI=1 says that there must be a display."""
+    problem = None if shutil.which("xdotool") else "xdotool is missing"
+    try:
+        require_display()
+    except AvatarError as error:
+        problem = str(error)
+    if problem is None:
+        return
+    if os.environ.get("AVATAR_VIEWER_REQUIRE_GUI") == "1":
+        pytest.fail(problem)
+    pytest.skip(problem)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from fake_avatar import CORNER_COLOURS, DISC_CENTRE, INFO, SIZE_PX
+
+from avatar_viewer.viewer.state import MAX_ZOOM, ViewerState
+
+
+@pytest.fixture
+def state() -> ViewerState:
+    return ViewerState.of("demo", INFO)
+
+
+def disc(state) -> np.ndarray:
+    """Where the disc's centre lies in the picture, parts of its size."""
+    camera = state.request().camera
+    x, y, z = camera.matrix[:3, :3] @ DISC_CENTRE + camera.matrix[:3, 3]
+    return 0.5 + camera.focal_px / SIZE_PX * np.array((x, -y)) / -z
+
+
+def test_it_begins_with_the_avatars_own_choices(state):
+    request = state.request()
+    assert (request.steps, request.sampler, request.seed, request.show) == (4, "ddim", 0, "image")
+    assert request.camera == INFO.default_view.camera(SIZE_PX, SIZE_PX)
+    assert np.allclose(request.expression.values, np.mean(list(CORNER_COLOURS.values()), axis=0))
+
+
+def test_every_choice_is_part_of_the_request(state):
+    before = state.request()
+    changes = {"steps": 7, "sampler": "lcm", "seed": 3, "show": "depth", "pad": (0.1, 0.9)}
+    for name, value in changes.items():
+        changed = ViewerState.of("demo", INFO)
+        setattr(changed, name, value)
+        assert changed.request() != before
+    assert ViewerState.of("demo", INFO).request() == before
+
+
+def test_the_corner_requests_are_the_corners_in_the_avatars_own_view(state):
+    state.orbit(0.3, 0.1)
+    state.show = "normal"
+    requests = state.corner_requests()
+    assert [r.expression.values for r in requests] == list(CORNER_COLOURS.values())
+    assert {r.camera for r in requests} == {INFO.default_view.camera(SIZE_PX, SIZE_PX)}
+    assert {r.show for r in requests} == {"image"}
+
+
+def test_the_pad_stops_at_its_edges(state):
+    state.move_pad(1.5, -2)
+    assert state.pad == (1, 0)
+    state.nudge_pad(0.1, 0.25)
+    assert state.pad == (1, 0.25)
+
+
+def test_the_front_follows_a_turning_drag(state):
+    before = disc(state)
+    state.orbit(0.05, 0.02)
+    moved = disc(state) - before
+    assert moved[0] > 0 and moved[1] > 0
+    assert state.view.azimuth_deg == pytest.approx(-9)
+
+
+def test_the_head_follows_a_panning_drag_by_as_much(state):
+    # The points at the target's depth follow exactly; the disc's is nearer, so it follows more.
+    before = disc(state)
+    state.pan(0.1, -0.05)
+    assert disc(state) - before == pytest.approx(np.array((0.1, -0.05)) * 6 / 5)
+
+
+def test_the_wheel_zooms_within_limits_and_back(state):
+    usual = INFO.default_view.distance
+    state.zoom(1)
+    assert state.view.distance < usual
+    state.zoom(-1)
+    assert state.view.distance == pytest.approx(usual)
+    state.zoom(1000)
+    assert state.view.distance == pytest.approx(usual / MAX_ZOOM)
+    state.zoom(-1000)
+    assert state.view.distance == pytest.approx(usual * MAX_ZOOM)
+
+
+def test_reset_brings_the_view_back_and_nothing_else(state):
+    state.move_pad(0.2, 0.2)
+    state.orbit(0.3, 0.2)
+    state.pan(0.1, 0.1)
+    state.zoom(2)
+    state.reset_view()
+    assert state.view == INFO.default_view and state.pad == (0.2, 0.2)
