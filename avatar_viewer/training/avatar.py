@@ -28,7 +28,7 @@ from avatar_viewer.errors import AvatarError
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import GBuffer
 from avatar_viewer.training.loop import LoopConfig, Run
-from avatar_viewer.training.person import Person, load_person
+from avatar_viewer.data.person import Person, load_person
 from avatar_viewer.training.vae import to_signed
 from avatar_viewer.weights import load_network
 

@@ -80,7 +80,7 @@ def load_person(data: Path, head: Path, cache: Path) -> Person:
         cache.mkdir(parents=True, exist_ok=True)
         identity = load_codes(head)["identity"][PERSON_IDENTITY]
         save_canonical_head(cache / CANONICAL_HEAD_FILE, extract_head(nphm, identity), identity)
-        codes = _fit_codes(nphm, identity, data, records)
+        codes = fit_codes(nphm, identity, data, records)
         save_tensors({"codes": codes}, cache / "codes.safetensors")
     canonical, identity = load_canonical_head(cache / CANONICAL_HEAD_FILE)
     codes = load_tensors(cache / "codes.safetensors")["codes"]
@@ -93,7 +93,8 @@ def load_person(data: Path, head: Path, cache: Path) -> Person:
     return Person(records, codes, poser, read_head_frame(data, nphm))
 
 
-def _fit_codes(nphm: NPHM, identity: Tensor, data: Path, records: list[FrameRecord]) -> Tensor:
+def fit_codes(nphm: NPHM, identity: Tensor, data: Path, records: list[FrameRecord]) -> Tensor:
+    """[S,E] expression codes, z_exp and gaze, of frames with registered meshes."""
     weights = np.stack([unit_weights(record.expression) for record in records])
     canonical, posed = HeadSampler().registered_points(read_person(data), weights)
     z, error_mm = fit_expressions(
