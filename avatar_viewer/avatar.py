@@ -22,7 +22,7 @@ from avatar_viewer.diffusion.denoiser import Denoiser
 from avatar_viewer.diffusion.expression_attention import ExpressionUNet
 from avatar_viewer.diffusion.samplers import initial_noise, sample
 from avatar_viewer.diffusion.triplane import TriPlane
-from avatar_viewer.errors import AvatarError
+from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.head.storage import (
@@ -206,7 +206,8 @@ class Avatar:
         basis = vectors[:, -3:].flip(1)
         # An eigenvector's sign is arbitrary; fix it so that colours never flip.
         basis = basis * basis.sum(0).sign()
-        return basis, mean, (values[-3:].flip(0) / len(features)).sqrt()
+        # Rounding makes the variance of a constant feature a little less than zero.
+        return basis, mean, (values[-3:].flip(0) / len(features)).clamp(min=1e-12).sqrt()
 
     @property
     def pixels_per_bottleneck(self) -> int:
@@ -247,10 +248,15 @@ def crop_and_resize(rgb: np.ndarray, camera: Camera) -> np.ndarray:
 
 def resolve(source: str | Path, progress: Callable[[str], None]) -> Path:
     """The folder of an avatar given as a folder or as a Hub id ("owner/name")."""
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
     text = str(source)
+    try:
+        folder = Path(source).expanduser()
+        if folder.is_dir():
+            return folder
+    except (OSError, RuntimeError) as error:
+        raise AvatarError(
+            f"{source}: expected an avatar's folder or a Hub id, found: {one_line(error)}"
+        ) from error
     looks_like_id = text.count("/") == 1 and not text.startswith((".", "/", "~"))
     if folder.exists() or not looks_like_id:
         found = "a file" if folder.exists() else "nothing"
@@ -262,10 +268,9 @@ def resolve(source: str | Path, progress: Callable[[str], None]) -> Path:
     try:
         return Path(snapshot_download(text, allow_patterns=patterns))
     except Exception as error:
-        reason = f"{type(error).__name__}"
         raise AvatarError(
             f"{source}: expected an avatar's folder or a Hub id, found no folder, and the Hub"
-            f" answered {reason}"
+            f" answered {type(error).__name__}"
         ) from error
 
 
@@ -286,7 +291,7 @@ def _load_schedule(path: Path) -> DDIMScheduler:
     try:
         schedule = DDIMScheduler.from_config(config)
     except Exception as error:
-        raise AvatarError(f"{path}: expected a DDIM schedule, found: {error}") from error
+        raise AvatarError(f"{path}: expected a DDIM schedule, found: {one_line(error)}") from error
     if schedule.config["prediction_type"] != "v_prediction":
         raise AvatarError(
             f"{path}: expected prediction_type v_prediction, found "
@@ -302,16 +307,28 @@ def _check_fit(
     unet, controlnet = denoiser.unet.config, denoiser.controlnet.config
     encoder = denoiser.encoder.config
     channels = (GEOMETRY_CHANNELS + denoiser.triplane.features) * denoiser.fold_factor**2
+    control_stride = 2 ** (len(controlnet["conditioning_embedding_out_channels"]) - 1)
+    widths = [list(net["block_out_channels"]) for net in (unet, controlnet)]
+    token_dim, size_px = unet["cross_attention_dim"], pixels_per_latent(vae)
     for what, expected, found in (
         ("avatar.yaml: values of an expression", encoder["code_dim"], info.expression_dim),
         ("head: values of an expression", encoder["code_dim"], head.nphm.expression_dim + GAZE_DIM),
         ("vae: latent channels", unet["in_channels"], vae.config["latent_channels"]),
         ("controlnet: latent channels", unet["in_channels"], controlnet["in_channels"]),
+        ("vae: pixels per latent", denoiser.fold_factor * control_stride, size_px),
         ("controlnet: channels of control", channels, controlnet["conditioning_channels"]),
-        ("expression_encoder: token_dim", unet["cross_attention_dim"], encoder["token_dim"]),
+        ("controlnet: cross_attention_dim", token_dim, controlnet["cross_attention_dim"]),
+        ("controlnet: block_out_channels", *widths),
+        ("expression_encoder: token_dim", token_dim, encoder["token_dim"]),
+        ("expression_encoder: tokens", ExpressionUNet.expression_tokens, encoder["tokens"]),
     ):
         if expected != found:
             raise AvatarError(f"{folder}/{what}: expected {expected}, found {found}")
+    if info.resolution_px % size_px:
+        raise AvatarError(
+            f"{folder}/avatar.yaml: resolution_px: expected a multiple of {size_px}, "
+            f"found {info.resolution_px}"
+        )
 
 
 @contextmanager

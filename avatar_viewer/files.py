@@ -28,6 +28,15 @@ def written_aside(path: Path) -> Iterator[Path]:
             aside.unlink()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; raises AvatarError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = error.strerror or one_line(error)
+        raise AvatarError(f"{folder}: expected a folder to write to, found: {found}") from error
+
+
 def ensure_writable(path: Path) -> None:
     """Raise AvatarError now if `path` could not be written later, after long work."""
     if path.is_dir():

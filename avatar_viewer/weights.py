@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError, one_line
-from avatar_viewer.files import written_aside
+from avatar_viewer.files import make_folder, written_aside
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -30,6 +30,12 @@ def load_network(cls: type[Network], folder: Path, dtype: torch.dtype = torch.fl
     """A network of class `cls` in eval mode; raises AvatarError in one line."""
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     config = read_json(config_path)
+    # diffusers takes any config, with the defaults of a large network for what is not in it.
+    if config.get("_class_name") != cls.__name__:
+        raise AvatarError(
+            f"{config_path}: expected the config of a {cls.__name__}, found that of "
+            f"{config.get('_class_name')}"
+        )
     try:
         network = cls.from_config(config)
     except Exception as error:
@@ -50,13 +56,18 @@ def load_network(cls: type[Network], folder: Path, dtype: torch.dtype = torch.fl
                 f"{weights_path}: expected {name} of shape "
                 f"{tuple(expected[name].shape)}, found {tuple(found[name].shape)}"
             )
+        if expected[name].is_floating_point() != found[name].is_floating_point():
+            raise AvatarError(
+                f"{weights_path}: expected {name} as {expected[name].dtype}, "
+                f"found {found[name].dtype}"
+            )
     network.load_state_dict({name: _cast(t, dtype) for name, t in found.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 
 def save_network(network: ModelMixin, folder: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write config.json and the weights in `dtype`; each file aside, then renamed."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with written_aside(folder / CONFIG_FILE) as aside:
         aside.write_text(network.to_json_string())
     state = {name: _cast(tensor, dtype) for name, tensor in network.state_dict().items()}
@@ -91,7 +102,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: expected a whole safetensors file, found: {one_line(error)}"
         ) from error
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise AvatarError(f"{path}: expected finite weights, found NaN or inf in {name}")
     return tensors
 
@@ -99,4 +110,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file, aside and then renamed."""
     with written_aside(path) as aside:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside)
+        except SafetensorError as error:
+            raise OSError(one_line(error)) from error

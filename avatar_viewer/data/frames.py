@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from avatar_viewer.errors import AvatarError
+from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.stages import Camera
 
 
@@ -70,7 +70,12 @@ class FrameRecord:
             with Image.open(self.path) as picture:
                 rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
         except (OSError, UnidentifiedImageError) as error:
-            raise AvatarError(f"{self.path}: expected a readable picture, found {error}") from error
+            raise AvatarError(
+                f"{self.path}: expected a readable picture, found: {one_line(error)}"
+            ) from error
+        if rgba.shape[0] != rgba.shape[1]:
+            found = f"{rgba.shape[1]}x{rgba.shape[0]} pixels"
+            raise AvatarError(f"{self.path}: expected a square picture, found {found}")
         alpha = rgba[..., 3:]
         over_white = rgba[..., :3] * alpha + (1 - alpha)
         picture = Image.fromarray(np.round(over_white * 255).astype(np.uint8))
@@ -92,7 +97,7 @@ def read_frames(folder: Path, split: str | None = None) -> list[FrameRecord]:
         raise AvatarError(f"{path}: expected a data set's frame list, found no file")
     records = [
         _parse(line, f"{path}, line {number}", folder)
-        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        for number, line in enumerate(_lines(path), start=1)
         if line.strip()
     ]
     chosen = [r for r in records if split is None or r.split == split]
@@ -100,6 +105,13 @@ def read_frames(folder: Path, split: str | None = None) -> list[FrameRecord]:
         found = ", ".join(sorted({r.split for r in records})) or "no frames"
         raise AvatarError(f"{path}: expected frames of split '{split}', found {found}")
     return sorted(chosen, key=lambda record: record.id)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AvatarError(f"{path}: expected text, found: {one_line(error)}") from error
 
 
 def _parse(line: str, place: str, folder: Path) -> FrameRecord:
@@ -119,15 +131,18 @@ def _parse(line: str, place: str, folder: Path) -> FrameRecord:
     for name in ("camera_from_world", "fov_deg"):
         if name not in fields["camera"]:
             raise AvatarError(f"{place}: expected camera.{name}, found none")
-    weights = {str(unit): float(weight) for unit, weight in fields["expression"].items()}
-    for unit, weight in weights.items():
-        if not 0 <= weight <= 1:
+    try:
+        HeadFrame((0.0, 0.0, 0.0), 1.0).camera(fields["camera"], size_px=1)
+    except (AvatarError, TypeError, ValueError) as error:
+        raise AvatarError(f"{place}: camera: {one_line(error)}") from error
+    for unit, weight in fields["expression"].items():
+        if not isinstance(weight, int | float) or not 0 <= weight <= 1:
             raise AvatarError(f"{place}: expected {unit} in 0..1, found {weight}")
     return FrameRecord(
         id=fields["id"],
         path=folder / fields["file"],
         split=fields["split"],
         kind=str(fields.get("kind", "")),
-        expression=weights,
+        expression={unit: float(weight) for unit, weight in fields["expression"].items()},
         camera=fields["camera"],
     )

@@ -206,7 +206,8 @@ class HeadSampler:
                 "pip install avatar-viewer[synthetic]"
             ) from error
         sign = igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER
-        distance = igl.signed_distance(points, body, self.triangles, sign_type=sign)[0]
+        found = igl.signed_distance(points, body, self.triangles, sign_type=sign)
+        distance = np.asarray(found[0])
         for centre, radius in eyes:
             distance = np.minimum(distance, np.linalg.norm(points - centre, axis=1) - radius)
         return distance

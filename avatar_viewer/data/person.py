@@ -1,7 +1,7 @@
 """One person, ready to be trained on: the canonical head, and an expression code for every frame.
 
 Codes are fitted to the frames' registered meshes by the correspondence loss (as NPHM tracking
-gives them for real people), gaze is put beside them, and both are kept in `person.safetensors`.
+gives them for real people), gaze is put beside them, and both are kept in `codes.safetensors`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,12 @@ class Person:
         return tuple(config["box_min"]), tuple(config["box_max"])
 
     def frames(self, split: str) -> list[FrameRecord]:
-        return [record for record in self.records if record.split == split]
+        """The records of one split, at least one."""
+        chosen = [record for record in self.records if record.split == split]
+        if not chosen:
+            found = ", ".join(sorted({record.split for record in self.records}))
+            raise AvatarError(f"data: expected frames of split '{split}', found {found}")
+        return chosen
 
     def expression(self, record: FrameRecord) -> ExpressionCode:
         """The fitted code of a frame."""

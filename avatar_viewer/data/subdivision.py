@@ -39,7 +39,7 @@ def catmull_clark(quads: np.ndarray, vertices: int) -> tuple[sparse.csr_matrix, 
         np.stack([quads[:, k], edge_index[:, k], face_index, edge_index[:, k - 1]], axis=1)
         for k in range(4)
     ]
-    matrix = sparse.vstack([vertex_points, edge_points, face_points]).tocsr()
+    matrix = sparse.csr_matrix(sparse.vstack([vertex_points, edge_points, face_points]))
     return matrix, np.concatenate(corners)
 
 

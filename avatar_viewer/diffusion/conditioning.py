@@ -6,7 +6,6 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from torch.nn import functional
 
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.stages import GBuffer
@@ -16,7 +15,7 @@ GEOMETRY_CHANNELS = 8
 
 
 def control_image(gbuffer: GBuffer, triplane: TriPlane) -> Tensor:
-    """[8 + 3*channels,H,W]: the G-buffer with the features of its canonical coordinates.
+    """[H,W,8 + 3*channels]: the G-buffer with the features of its canonical coordinates.
 
     Zero off the mesh. Depth is taken relative to its mean over the head, so that moving the
     camera back changes the head's size in the picture and nothing else.
@@ -35,16 +34,20 @@ def control_image(gbuffer: GBuffer, triplane: TriPlane) -> Tensor:
     )
     image = seen.new_zeros((*mask.shape, seen.shape[1]))
     image[mask] = seen
-    return image.permute(2, 0, 1)
+    return image
 
 
 def fold(control: Tensor, factor: int) -> Tensor:
-    """[B,C,H,W] -> [B,C*factor²,H/factor,W/factor]: pixels become channels (space to depth).
+    """[B,H,W,C] -> [B,factor²*C,H/factor,W/factor]: pixels become channels (space to depth).
 
     The ControlNet's condition embedding then works at the latents' resolution instead of the
-    picture's, where it would cost more than the rest of a small network.
+    picture's, where it would cost more than the rest of a small network. The result lies in
+    memory channels last, which is how it is made and how convolutions take it fastest.
     """
-    return functional.pixel_unshuffle(control, factor)
+    batch, height, width, channels = control.shape
+    blocks = control.view(batch, height // factor, factor, width // factor, factor, channels)
+    folded = blocks.permute(0, 1, 3, 2, 4, 5).flatten(3)
+    return folded.permute(0, 3, 1, 2)
 
 
 class ExpressionEncoder(ModelMixin, ConfigMixin):

@@ -130,7 +130,7 @@ class ExpressionUNet(UNet2DConditionModel):
         for module in unet.modules():
             if isinstance(module, Attention) and isinstance(module.processor, ExpressionAttention):
                 module.processor.start_from(module)
-        return unet.to(next(base.parameters()).dtype)
+        return unet if unet.dtype == base.dtype else unet.to(base.dtype)
 
 
 def with_prompt(prompt: Tensor, expression_tokens: Tensor) -> Tensor:

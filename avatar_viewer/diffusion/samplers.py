@@ -55,27 +55,44 @@ def sample(
     DDIM (Song et al. 2021, eq. 12, eta 0) is deterministic; LCM (Luo et al. 2023, algorithm 3)
     predicts the clean latents and adds fresh noise, drawn from the seed.
     """
-    scheduler = _scheduler(schedule, sampler, steps)
-    generator = torch.Generator().manual_seed(seed + 1)
-    extra = {"generator": generator} if sampler == "lcm" else {}
-    latents = noise
-    for timestep in scheduler.timesteps:
+
+    def predict(latents: Tensor, timestep: Tensor) -> Tensor:
         if cancelled():
             raise RenderCancelled
-        v = denoise(latents, timestep.to(noise.device)).float()
-        latents = scheduler.step(v, timestep, latents, **extra).prev_sample
+        return denoise(latents, timestep.to(noise.device)).float()
+
+    if sampler == "ddim":
+        return _ddim(predict, noise, schedule, steps)
+    return _lcm(predict, noise, schedule, steps, seed)
+
+
+def trailing_timesteps(schedule: DDIMScheduler, steps: int) -> Tensor:
+    """[steps] from the last timestep down, evenly spaced."""
+    spacing = schedule.config["num_train_timesteps"] / steps
+    return (torch.arange(steps, 0, -1) * spacing).round().long() - 1
+
+
+def _ddim(predict: Denoise, latents: Tensor, schedule: DDIMScheduler, steps: int) -> Tensor:
+    # diffusers' own step goes 1000 // steps back, not to the next timestep, and so leaves noise
+    # in the latents wherever `steps` does not divide 1000.
+    timesteps = trailing_timesteps(schedule, steps)
+    alpha_bars = torch.cat([schedule.alphas_cumprod[timesteps], torch.ones(1)])
+    for timestep, now, after in zip(timesteps, alpha_bars[:-1], alpha_bars[1:], strict=True):
+        v = predict(latents, timestep)
+        clean = now.sqrt() * latents - (1 - now).sqrt() * v
+        noise = now.sqrt() * v + (1 - now).sqrt() * latents
+        latents = after.sqrt() * clean + (1 - after).sqrt() * noise
     return latents
 
 
-def _scheduler(
-    schedule: DDIMScheduler, sampler: SamplerName, steps: int
-) -> DDIMScheduler | LCMScheduler:
-    """A scheduler of its own for each call, since diffusers' schedulers hold state."""
-    if sampler == "ddim":
-        ddim = DDIMScheduler.from_config(schedule.config)
-        ddim.set_timesteps(steps)
-        return ddim
+def _lcm(
+    predict: Denoise, latents: Tensor, schedule: DDIMScheduler, steps: int, seed: int
+) -> Tensor:
     lcm = LCMScheduler.from_config(schedule.config)
-    # LCM picks its timesteps from a finer grid, which must have at least as many.
-    lcm.set_timesteps(steps, original_inference_steps=max(50, steps))
-    return lcm
+    # LCM picks its timesteps from a coarser grid, whose spacing must divide 1000 to reach its end.
+    lcm.set_timesteps(steps, original_inference_steps=50 if steps <= 50 else TRAINING_STEPS)
+    generator = torch.Generator().manual_seed(seed + 1)
+    for timestep in lcm.timesteps:
+        v = predict(latents, timestep)
+        latents = lcm.step(v, timestep, latents, generator=generator).prev_sample
+    return latents

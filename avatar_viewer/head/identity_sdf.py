@@ -21,6 +21,11 @@ def activation_function(name: str):
 class IdentitySDF(nn.Module):
     """identity code [global + members x local] -> anchors, and points -> signed distance."""
 
+    net_of_member: Tensor
+    """[members] which weights each member uses."""
+    mirror: Tensor
+    """[members] 1 where a member sees its points with x mirrored."""
+
     def __init__(
         self,
         global_dim: int,

@@ -1,7 +1,7 @@
 """The canonical head: marching cubes of an identity's signed distance, once per person.
 
-The grid is finer where the face is: its three axes are graded, so a feature of the face gets
-cells of about two millimetres and the crown large ones, and an expression moves few vertices.
+Face and ears keep the cells of the grid; elsewhere vertices are merged into larger cells, so an
+expression moves few of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from avatar_viewer.stages import CanonicalHead
 Distance = Callable[[Tensor], Tensor]
 """Points [N,3] -> signed distances [N], positive outside."""
 
+Point = tuple[float, float, float]
+
 BLOCK = 4
 """Cells along an edge of the blocks that are looked at first."""
 SAFETY = 1.5
@@ -33,46 +35,33 @@ CHUNK = 1 << 12
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Spacing of the extraction grid, in world units."""
+class Resolution:
+    """How finely a head is extracted, in world units."""
 
-    fine: float = 0.0085
-    """Between `face_min` and `face_max` (along each axis on its own)."""
-    coarse: float = 0.03
-    """At most, away from there."""
-    face_min: tuple[float, float, float] = (-0.19, -0.24, 0.18)
-    face_max: tuple[float, float, float] = (0.19, 0.22, 0.42)
+    fine: float = 0.0095
+    """Edge of a grid cell."""
+    coarse: float = 0.034
+    """Edge of the cells in which vertices are merged outside `details`."""
+    details: tuple[tuple[Point, Point], ...] = (
+        ((-0.24, -0.27, 0.14), (0.24, 0.24, 0.50)),  # the face
+        ((0.24, -0.10, -0.20), (0.42, 0.32, 0.12)),  # the ears
+        ((-0.42, -0.10, -0.20), (-0.24, 0.32, 0.12)),
+    )
+    """Boxes (lower, upper corner) that stay fine."""
 
 
-def extract_head(nphm: NPHM, identity: Tensor, grid: Grid | None = None) -> CanonicalHead:
+def extract_head(
+    nphm: NPHM, identity: Tensor, resolution: Resolution | None = None
+) -> CanonicalHead:
     """The canonical head of an identity code [D]: its largest piece, cut open at the box."""
-    grid = grid or Grid()
-    box_min, box_max = nphm.config["box_min"], nphm.config["box_max"]
+    resolution = resolution or Resolution()
     axes = [
-        graded_axis((box_min[k], box_max[k]), (grid.face_min[k], grid.face_max[k]), grid)
-        for k in range(3)
+        np.linspace(low, high, 1 + max(1, round((high - low) / resolution.fine)))
+        for low, high in zip(nphm.config["box_min"], nphm.config["box_max"], strict=True)
     ]
     with torch.no_grad():
-        return extract_surface(lambda points: nphm.sdf(points, identity), axes)
-
-
-def graded_axis(
-    ends: tuple[float, float], face: tuple[float, float], grid: Grid, growth: float = 1.1
-) -> np.ndarray:
-    """Rising coordinates from end to end, `fine` apart on the face and ever wider outside."""
-
-    def outward(start: float, end: float) -> list[float]:
-        steps, step, reached = [], grid.fine, 0.0
-        while reached < abs(end - start):
-            step = min(grid.coarse, step * growth)
-            reached += step
-            steps.append(reached)
-        scale = (end - start) / reached if steps else 0.0
-        return [start + scale * reached for reached in steps]
-
-    count = max(1, round((face[1] - face[0]) / grid.fine))
-    inner = np.linspace(face[0], face[1], count + 1)
-    return np.array([*outward(face[0], ends[0])[::-1], *inner, *outward(face[1], ends[1])])
+        head = extract_surface(lambda points: nphm.sdf(points, identity), axes)
+    return thinned(head, resolution)
 
 
 def extract_surface(
@@ -133,3 +122,25 @@ def largest_piece(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, 
     kept = piece == np.bincount(piece).argmax()
     number = np.cumsum(kept) - 1
     return vertices[kept], number[faces[kept[faces[:, 0]]]]
+
+
+def thinned(head: CanonicalHead, resolution: Resolution) -> CanonicalHead:
+    """Merges the vertices outside the detailed boxes: one, their mean, in each coarse cell."""
+    vertices, faces = head.vertices.numpy(), head.faces.numpy()
+    cells = np.floor(vertices / resolution.coarse).astype(np.int64)
+    cells = np.concatenate([cells, np.zeros((len(cells), 1), np.int64)], axis=1)
+    for low, high in resolution.details:
+        inside = ((vertices >= low) & (vertices <= high)).all(axis=1)
+        cells[inside, 3] = 1 + np.flatnonzero(inside)  # a cell of its own
+    _, merged = np.unique(cells, axis=0, return_inverse=True)
+    merged = merged.reshape(-1)
+    sums = np.stack([np.bincount(merged, vertices[:, k]) for k in range(3)], axis=1)
+    means = sums / np.bincount(merged)[:, None]
+    faces = merged[faces]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (c != a)]
+    used, faces = np.unique(faces, return_inverse=True)
+    return CanonicalHead(
+        torch.from_numpy(means[used]).float(),
+        torch.from_numpy(faces.reshape(-1, 3).astype(np.int32)),
+    )

@@ -19,16 +19,16 @@ from torch.nn import functional
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.data.frames import FrameRecord
+from avatar_viewer.data.person import Person, load_person
 from avatar_viewer.device import best_compute
 from avatar_viewer.diffusion.autoencoder import decode, encode, pixels_per_latent, to_uint8
 from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
 from avatar_viewer.diffusion.expression_attention import expression_parameters
 from avatar_viewer.diffusion.samplers import initial_noise, sample, training_schedule
-from avatar_viewer.errors import AvatarError
+from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import GBuffer
 from avatar_viewer.training.loop import LoopConfig, Run
-from avatar_viewer.data.person import Person, load_person
 from avatar_viewer.training.vae import to_signed
 from avatar_viewer.weights import load_network
 
@@ -75,8 +75,11 @@ class AvatarTraining:
     plane_channels: int = 8
     plane_resolution: int = 128
     plane_learning_rate: float = 1e-2
+    token_learning_rate: float = 5e-3
+    """Of the linear layer that makes expression tokens; codes are small numbers."""
     stem_channels: tuple[int, ...] = (64,)
     prompt_tokens: int = 1
+    """Learnt tokens in place of a prompt, without a base."""
     steps: int = 8
     """Denoising steps at rest, of the finished avatar."""
     quick_steps: int = 1
@@ -94,14 +97,15 @@ class View:
 
 
 def train_avatar(config: AvatarTraining) -> None:
-    """Train, or go on with a run that was cut off; write `out/avatar` at the end."""
+    """Train, or go on with a run that was cut off; write `out/avatar` at every sample sheet."""
     torch.manual_seed(config.loop.seed)
     vae = load_network(AutoencoderKL, config.vae)
     print("fitting expression codes", flush=True)
     person = load_person(config.data, config.head, config.out / "person")
     denoiser = build_denoiser(config, vae, person)
-    rates = {"triplane": config.plane_learning_rate}
+    rates = {"triplane": config.plane_learning_rate, "encoder": config.token_learning_rate}
     run = Run(config.out, trained_parts(denoiser, config.train_unet), config.loop, rates)
+    avatar = _assemble(config, person, denoiser, vae)
     print("encoding pictures, rasterizing G-buffers", flush=True)
     views = [
         view for record in person.frames("train") for view in _views(record, person, vae, config)
@@ -115,17 +119,18 @@ def train_avatar(config: AvatarTraining) -> None:
 
     def sheet(path: Path) -> None:
         _write_sheet(path, denoiser, vae, held_out, config)
-        _assemble(config, person, denoiser, vae).save(config.out / "avatar")
+        avatar.save(config.out / "avatar")
 
     run.train(loss_function, sheet)
+    with run.averaged():
+        avatar.save(config.out / "avatar")
 
 
 def build_denoiser(config: AvatarTraining, vae: AutoencoderKL, person: Person) -> Denoiser:
     """The networks before the first step."""
     channels = vae.config["latent_channels"]
     if config.base is not None:
-        base = UNet2DConditionModel.from_pretrained(config.base, subfolder="unet")
-        assert isinstance(base, UNet2DConditionModel)
+        base = _pretrained(config.base)
     else:
         attended = len(config.small.channels) - 1
         base = UNet2DConditionModel(
@@ -145,15 +150,47 @@ def build_denoiser(config: AvatarTraining, vae: AutoencoderKL, person: Person) -
             f"base: expected a U-Net for {channels} latent channels, found "
             f"{base.config['in_channels']}"
         )
+    prompt = None if config.base is None else empty_prompt(config.base)
     sizes = DenoiserConfig(
         code_dim=person.code_dim,
         pixels_per_latent=pixels_per_latent(vae),
         plane_channels=config.plane_channels,
         plane_resolution=config.plane_resolution,
         stem_channels=config.stem_channels,
-        prompt_tokens=config.prompt_tokens,
+        prompt_tokens=config.prompt_tokens if prompt is None else prompt.shape[1],
     )
-    return Denoiser.build(base, sizes, person.box)
+    denoiser = Denoiser.build(base, sizes, person.box)
+    if prompt is not None:
+        denoiser.encoder.prompt.data.copy_(prompt)
+        denoiser.encoder.prompt.requires_grad_(False)
+    return denoiser
+
+
+def _pretrained(base: str) -> UNet2DConditionModel:
+    try:
+        unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")
+    except (OSError, ValueError) as error:
+        raise AvatarError(
+            f"base: expected a folder or Hub id with a U-Net, {base}: {one_line(error)}"
+        ) from error
+    assert isinstance(unet, UNet2DConditionModel)
+    return unet
+
+
+def empty_prompt(base: str) -> Tensor:
+    """[1,P,D]: what a text-to-image base's text encoder makes of the empty prompt."""
+    try:
+        from transformers import CLIPTextModel, CLIPTokenizer
+    except ImportError as error:
+        raise AvatarError(
+            "package transformers: expected for the base's empty prompt, found none; "
+            "pip install avatar-viewer[train]"
+        ) from error
+    tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer")
+    encoder = CLIPTextModel.from_pretrained(base, subfolder="text_encoder")
+    tokens = tokenizer("", padding="max_length", return_tensors="pt")
+    with torch.inference_mode():
+        return encoder(tokens.input_ids).last_hidden_state.clone()
 
 
 def trained_parts(denoiser: Denoiser, train_unet: bool) -> dict[str, nn.Module]:

@@ -31,7 +31,7 @@ HELD_OUT_FRACTION = 0.1
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """What `train head` can be told; a run may go on with other steps or focus."""
+    """What `train head` can be told; a run may go on with more steps or another focus."""
 
     heads: Path = Path("data/heads")
     """Folder that `data heads` wrote."""
@@ -97,8 +97,9 @@ class Learner:
         self.expression = self.linear_codes.clone().requires_grad_()
         identity = torch.randn(len(heads.sdf), nphm.identity_dim, generator=self.random)
         self.identity = (0.1 * identity).requires_grad_()
-        with torch.no_grad():
-            nphm.identity_sdf.anchor_mlp[-1].bias.copy_(heads.anchors.mean(dim=0).flatten())
+        anchor_layer = nphm.identity_sdf.anchor_mlp[-1]
+        assert isinstance(anchor_layer, torch.nn.Linear)
+        anchor_layer.bias.data.copy_(heads.anchors.mean(dim=0).flatten())
         rate = config.learning_rate
         self.optimizer = torch.optim.Adam(
             [

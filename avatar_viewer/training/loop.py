@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from avatar_viewer.errors import AvatarError
-from avatar_viewer.files import written_aside
+from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.files import make_folder, written_aside
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 """(step, generator of this step) -> scalar loss."""
@@ -81,7 +81,7 @@ class Run:
             for name, module in self.modules.items()
         }
         self.step = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._load()
 
     @property
@@ -177,7 +177,7 @@ class Run:
             self.step = int(state["step"])
         except Exception as error:
             raise AvatarError(
-                f"{self.state_path}: expected this run's checkpoint, found {error};"
+                f"{self.state_path}: expected this run's checkpoint, found: {one_line(error)};"
                 f" remove the file to start anew"
             ) from error
 

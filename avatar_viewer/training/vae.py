@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from avatar_viewer.data.frames import read_frames
 from avatar_viewer.diffusion.autoencoder import build_autoencoder, decode, encode, to_uint8
+from avatar_viewer.errors import AvatarError
 from avatar_viewer.training.loop import LoopConfig, Run
-from avatar_viewer.weights import save_network
+from avatar_viewer.weights import load_network, save_network
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class VaeTraining:
     out: Path
     """The run's folder; the result lies in `out/vae`."""
     loop: LoopConfig
+    start: Path | None = None
+    """A trained autoencoder's folder to go on from with its encoder frozen, so that avatars that
+    were trained on its latents can take the better decoder."""
     resolution_px: int = 256
     batch_size: int = 4
     crop_px: int = 128
@@ -38,6 +43,18 @@ class VaeTraining:
     latent_channels: int = 8
     kl_weight: float = 1e-6
     edge_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        stride = self.fold * 2 ** (len(self.channels) - 1)
+        for name in ("resolution_px", "crop_px"):
+            size = getattr(self, name)
+            if size < 1 or size % stride:
+                raise AvatarError(f"{name}: expected a multiple of {stride}, found {size}")
+        if self.crop_px > self.resolution_px:
+            raise AvatarError(
+                f"crop_px: expected at most resolution_px ({self.resolution_px}), "
+                f"found {self.crop_px}"
+            )
 
 
 def load_pictures(folder: Path, split: str, size_px: int) -> Tensor:
@@ -54,7 +71,12 @@ def to_signed(pictures: Tensor) -> Tensor:
 def train_vae(config: VaeTraining) -> None:
     """Train, or go on with a run that was cut off; write `out/vae` at the end."""
     torch.manual_seed(config.loop.seed)
-    vae = build_autoencoder(config.channels, config.latent_channels, config.fold)
+    if config.start is None:
+        vae = build_autoencoder(config.channels, config.latent_channels, config.fold)
+    else:
+        vae = load_network(AutoencoderKL, config.start).requires_grad_(True)
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     run = Run(config.out, {"vae": vae}, config.loop)
     pictures = load_pictures(config.data, "train", config.resolution_px)
     held_out = load_pictures(config.data, "test", config.resolution_px)
@@ -74,9 +96,10 @@ def train_vae(config: VaeTraining) -> None:
 
     run.train(loss_function, sample)
     with run.averaged(), torch.inference_mode():
-        # Diffusion wants latents of unit variance (Rombach et al. 2022, appendix G).
-        raw = torch.cat([encode(vae, to_signed(p)) for p in pictures[::8].split(8)])
-        vae.register_to_config(scaling_factor=vae.config["scaling_factor"] / raw.std().item())
+        if config.start is None:
+            # Diffusion wants latents of unit variance (Rombach et al. 2022, appendix G).
+            raw = torch.cat([encode(vae, to_signed(p)) for p in pictures[::8].split(8)])
+            vae.register_to_config(scaling_factor=vae.config["scaling_factor"] / raw.std().item())
         save_network(vae, config.out / "vae")
 
 

@@ -19,6 +19,8 @@ DIM_TEXT: Colour = (145, 149, 158)
 ACCENT: Colour = (82, 156, 235)
 ERROR: Colour = (255, 122, 110)
 
+SCROLLBAR_PX = 8
+
 _COLOURS = {
     dpg.mvThemeCol_WindowBg: BACKGROUND,
     dpg.mvThemeCol_ChildBg: PANEL,
@@ -40,6 +42,7 @@ _COLOURS = {
     dpg.mvThemeCol_TitleBg: PANEL,
     dpg.mvThemeCol_TitleBgActive: WIDGET,
     dpg.mvThemeCol_Text: TEXT,
+    dpg.mvThemeCol_ScrollbarBg: PANEL,
 }
 _STYLES = {
     dpg.mvStyleVar_WindowPadding: (8, 8),
@@ -48,6 +51,7 @@ _STYLES = {
     dpg.mvStyleVar_FrameRounding: (4,),
     dpg.mvStyleVar_ChildRounding: (6,),
     dpg.mvStyleVar_GrabRounding: (4,),
+    dpg.mvStyleVar_ScrollbarSize: (SCROLLBAR_PX,),
     dpg.mvStyleVar_PopupRounding: (4,),
     dpg.mvStyleVar_ChildBorderSize: (0,),
     dpg.mvStyleVar_WindowBorderSize: (0,),

@@ -13,8 +13,8 @@ from avatar_viewer.viewer.texture import PictureTexture
 if TYPE_CHECKING:
     from avatar_viewer.stages import Frame
 
-FIRST_TEXTURE_PX = 512
-"""Enough for most avatars; a larger one gets a larger texture when it is loaded."""
+FIRST_TEXTURE_PX = 256
+"""A larger avatar gets a larger texture; the cost of each frame of the window grows with it."""
 NOTE_PX = 20
 NOTE_ASPECT = 7 / 13
 """Width by height of a letter of Dear PyGui's own font."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from avatar_viewer.viewer.pointer import Pointer
 from avatar_viewer.viewer.settings_panel import SettingsPanel
 from avatar_viewer.viewer.state import PAD_CENTRE, ViewerState
 from avatar_viewer.viewer.status_panel import StatusPanel
-from avatar_viewer.viewer.theme import DIM_TEXT, bind_theme
+from avatar_viewer.viewer.theme import DIM_TEXT, SCROLLBAR_PX, bind_theme
 from avatar_viewer.viewer.view_panel import ViewPanel
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ TITLE = "avatar-viewer"
 SIZE_PX = (1280, 800)
 MIN_SIZE_PX = (720, 560)
 MARGIN_PX = 8
-SIDE_PX = WIDTH_PX + 2 * MARGIN_PX
+SIDE_PX = WIDTH_PX + 2 * MARGIN_PX + SCROLLBAR_PX
 REST_S = 0.15
 """Without a change for so long, the full picture is rendered."""
 AWAKE_S = 1.0
@@ -62,6 +63,9 @@ def run(
     no window can open.
     """
     require_display()
+    # OpenMP reads this when torch is loaded. By default its threads spin at every barrier, which
+    # slows rendering severalfold where the cores also have the window to draw, or other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     window = ViewerWindow(load, screenshot_folder or Path.cwd(), debug)
     try:
         with contextlib.suppress(KeyboardInterrupt):

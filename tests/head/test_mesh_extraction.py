@@ -5,11 +5,11 @@ from tiny_nphm import tiny_nphm
 
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.mesh_extraction import (
-    Grid,
+    Resolution,
     extract_head,
     extract_surface,
-    graded_axis,
     largest_piece,
+    thinned,
 )
 
 AXES = [np.linspace(-0.6, 0.6, 38)] * 3
@@ -75,20 +75,22 @@ def test_no_surface_is_an_error():
         extract_surface(lambda points: torch.ones(len(points)), AXES)
 
 
-def test_graded_axis_is_fine_on_the_face_and_ends_at_the_box():
-    axis = graded_axis((-0.6, 0.5), (-0.1, 0.2), Grid(fine=0.01, coarse=0.05))
-    steps = np.diff(axis)
-    assert axis[0] == pytest.approx(-0.6) and axis[-1] == pytest.approx(0.5)
-    assert (steps > 0).all() and steps.max() <= 0.05 + 1e-9
-    on_face = (axis[:-1] > -0.1 - 1e-9) & (axis[1:] < 0.2 + 1e-9)
-    assert steps[on_face] == pytest.approx(0.01)
-    assert steps[0] > 0.03 and len(axis) < 70
+def test_thinning_keeps_the_details_and_the_shape():
+    head = extract_surface(sphere(0.4), AXES)
+    detail = ((-1.0, 0.1, -1.0), (1.0, 1.0, 1.0))
+    thin = thinned(head, Resolution(coarse=0.1, details=(detail,)))
+    kept = {tuple(vertex) for vertex in thin.vertices.tolist()}
+    upper = {tuple(vertex) for vertex in head.vertices.tolist() if vertex[1] >= 0.1}
+    assert upper <= kept and len(kept) < 0.7 * len(head.vertices)
+    assert (thin.vertices.norm(dim=1) - 0.4).abs().max() < 0.02
+    assert open_edges(thin.faces) == 0
+    assert len(thin.faces.unique()) == len(thin.vertices)
 
 
 def test_a_head_model_is_extracted_in_its_box():
     nphm = tiny_nphm()
     nphm.sdf = lambda points, identity: sphere(0.9)(points)
-    head = extract_head(nphm, torch.zeros(nphm.identity_dim), Grid(fine=0.05, coarse=0.1))
+    head = extract_head(nphm, torch.zeros(nphm.identity_dim), Resolution(fine=0.05, coarse=0.06))
     box_min, box_max = torch.tensor(nphm.config["box_min"]), torch.tensor(nphm.config["box_max"])
     assert (head.vertices >= box_min - 1e-5).all() and (head.vertices <= box_max + 1e-5).all()
     assert (head.vertices.norm(dim=1) - 0.9).abs().max() < 0.01

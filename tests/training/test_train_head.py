@@ -24,7 +24,9 @@ def sphere_head(radius: float, scans: int = 12) -> dict[str, np.ndarray]:
     weights = np.zeros((scans, 52))
     weights[:, 0] = rng.random(scans)
     lift = 0.1 * weights[:, :1, None] * (canonical[None, :, 1:2] > 0) * (0, 1, 0)
-    points = np.concatenate([canonical + rng.normal(0, 0.02, (800, 3)), rng.random((200, 3)) - 0.5])
+    points = np.concatenate(
+        [canonical + rng.normal(0, 0.02, (800, 3)), 1.2 * rng.random((800, 3)) - 0.6]
+    )
     return {
         "canonical": canonical,
         "normals": normals,
@@ -82,7 +84,7 @@ def parameters(folder):
 def test_training_learns_the_sphere_and_its_motion(heads_folder, tmp_path):
     lines = []
     final = train_head(
-        config(heads_folder, tmp_path, steps=250, learning_rate=5e-3), small_nphm(), lines.append
+        config(heads_folder, tmp_path, steps=500, learning_rate=5e-3), small_nphm(), lines.append
     )
     nphm, codes = load_nphm(final), load_codes(final)
     assert codes["identity"].shape == (2, nphm.identity_dim) and len(codes["expression"]) == 24

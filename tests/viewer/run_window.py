@@ -5,7 +5,6 @@
 Screenshots go to FOLDER; when the window is closed, counts.json is written there.
 """
 
-import contextlib
 import json
 import sys
 from pathlib import Path
@@ -21,10 +20,9 @@ def load(source, progress):
 
 def main(source: str, folder: Path) -> None:
     window = ViewerWindow(load, folder)
-    with contextlib.suppress(KeyboardInterrupt):
-        window.open()
-        window.load(source)
-        window.loop(exit_after_s=120)
+    window.open()
+    window.load(source)
+    window.loop(exit_after_s=120)
     counts = {"uploads": window.uploads, "submissions": window.submissions}
     window.close()
     (folder / "counts.json").write_text(json.dumps(counts))

@@ -2,13 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from close_button import press_close_button
 from fake_avatar import INFO, draw
 from PIL import Image, ImageGrab
 
@@ -91,8 +91,8 @@ class WindowDriver:
         self.xdotool("type", "--delay", "30", text)
 
     def close(self) -> dict:
-        """End the window by Ctrl-C; what it had counted."""
-        self.process.send_signal(signal.SIGINT)
+        """Close the window; what it had counted."""
+        press_close_button(int(self.window))
         assert self.process.wait(TIMEOUT_S) == 0
         return json.loads((self.folder / "counts.json").read_text())
 
