@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from avatar_viewer.avatar_info import AvatarInfo, read_avatar_info, write_avatar_info
 from avatar_viewer.device import Compute, best_compute
@@ -94,12 +95,12 @@ class Avatar:
         schedule = _load_schedule(folder / "scheduler" / "scheduler_config.json")
         denoiser = Denoiser(triplane, encoder, unet, controlnet)
         _check_fit(folder, info, head, denoiser, vae)
-        channels_last = torch.channels_last
+        layout: dict[str, Any] = {"memory_format": torch.channels_last}
         return Avatar(
             info,
             head,
-            denoiser.to(compute.device, memory_format=channels_last),
-            vae.to(compute.device, memory_format=channels_last),
+            denoiser.to(compute.device, **layout),
+            vae.to(compute.device, **layout),
             schedule,
             compute,
         )
@@ -283,7 +284,8 @@ def _load_head(folder: Path, device: torch.device) -> HeadPoser:
             f"{nphm.identity_dim} values, found {len(identity)}"
         )
     on_device = CanonicalHead(head.vertices.to(device), head.faces.to(device))
-    return HeadPoser(nphm.to(device), on_device, identity.to(device), vertex_normals)
+    nn.Module.to(nphm, device)
+    return HeadPoser(nphm, on_device, identity.to(device), vertex_normals)
 
 
 def _load_schedule(path: Path) -> DDIMScheduler:
@@ -292,6 +294,7 @@ def _load_schedule(path: Path) -> DDIMScheduler:
         schedule = DDIMScheduler.from_config(config)
     except Exception as error:
         raise AvatarError(f"{path}: expected a DDIM schedule, found: {one_line(error)}") from error
+    assert isinstance(schedule, DDIMScheduler)
     if schedule.config["prediction_type"] != "v_prediction":
         raise AvatarError(
             f"{path}: expected prediction_type v_prediction, found "

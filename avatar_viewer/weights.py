@@ -37,7 +37,7 @@ def load_network(cls: type[Network], folder: Path, dtype: torch.dtype = torch.fl
             f"{config.get('_class_name')}"
         )
     try:
-        network = cls.from_config(config)
+        network = cls.from_config(config)  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:
         raise AvatarError(
             f"{config_path}: expected the config of a {cls.__name__}, found: {one_line(error)}"

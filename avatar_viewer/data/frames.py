@@ -133,8 +133,13 @@ def _parse(line: str, place: str, folder: Path) -> FrameRecord:
             raise AvatarError(f"{place}: expected camera.{name}, found none")
     try:
         HeadFrame((0.0, 0.0, 0.0), 1.0).camera(fields["camera"], size_px=1)
-    except (AvatarError, TypeError, ValueError) as error:
-        raise AvatarError(f"{place}: camera: {one_line(error)}") from error
+    except AvatarError as error:
+        raise AvatarError(f"{place}: camera: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise AvatarError(
+            f"{place}: expected camera.camera_from_world (16 numbers) and camera.fov_deg, "
+            f"found: {one_line(error)}"
+        ) from error
     for unit, weight in fields["expression"].items():
         if not isinstance(weight, int | float) or not 0 <= weight <= 1:
             raise AvatarError(f"{place}: expected {unit} in 0..1, found {weight}")

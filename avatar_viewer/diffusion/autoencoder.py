@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
@@ -21,16 +22,19 @@ def build_autoencoder(
     picture's own resolution, few channels cost most of the time and add little.
     """
     levels = len(channels)
+    sizes: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "block_out_channels": channels,
+    }
     return AutoencoderKL(
         in_channels=3 * fold**2,
         out_channels=3 * fold**2,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=channels,
         layers_per_block=layers_per_block,
         latent_channels=latent_channels,
         norm_num_groups=8,
         mid_block_add_attention=False,
+        **sizes,
     )
 
 
@@ -49,16 +53,14 @@ def pixels_per_latent(vae: Autoencoder) -> int:
 def encode(vae: Autoencoder, rgb: Tensor) -> Tensor:
     """[B,3,H,W] in -1..1 -> latents [B,C,h,w] of about unit variance (the posterior's mean)."""
     folded = functional.pixel_unshuffle(rgb, fold_of(vae))
-    if isinstance(vae, AutoencoderKL):
-        latents = vae.encode(folded).latent_dist.mode()
-    else:
-        latents = vae.encode(folded).latents
+    encoded = vae.encode(folded, return_dict=False)[0]
+    latents = encoded if isinstance(encoded, Tensor) else encoded.mode()
     return latents * vae.config["scaling_factor"]
 
 
 def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
     """Latents [B,C,h,w] -> [B,3,H,W] in -1..1."""
-    folded = vae.decode(latents / vae.config["scaling_factor"]).sample
+    folded = vae.decode(latents / vae.config["scaling_factor"], return_dict=False)[0]
     return functional.pixel_shuffle(folded, fold_of(vae)).clamp(-1, 1)
 
 

@@ -45,6 +45,7 @@ class ExpressionAttention(PromptOnly):
     def __init__(self, attn: Attention, tokens: int) -> None:
         super().__init__(tokens)
         inner, width = attn.to_q.weight.shape
+        assert attn.to_k is not None
         token_dim = attn.to_k.weight.shape[1]
         self.to_q = nn.Linear(width, inner, bias=False)
         self.to_k = nn.Linear(token_dim, inner, bias=False)

@@ -89,10 +89,11 @@ def _lcm(
     predict: Denoise, latents: Tensor, schedule: DDIMScheduler, steps: int, seed: int
 ) -> Tensor:
     lcm = LCMScheduler.from_config(schedule.config)
+    assert isinstance(lcm, LCMScheduler)
     # LCM picks its timesteps from a coarser grid, whose spacing must divide 1000 to reach its end.
     lcm.set_timesteps(steps, original_inference_steps=50 if steps <= 50 else TRAINING_STEPS)
     generator = torch.Generator().manual_seed(seed + 1)
     for timestep in lcm.timesteps:
         v = predict(latents, timestep)
-        latents = lcm.step(v, timestep, latents, generator=generator).prev_sample
+        latents = lcm.step(v, int(timestep), latents, generator, return_dict=False)[0]
     return latents

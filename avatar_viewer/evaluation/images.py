@@ -34,7 +34,7 @@ def score(rendered: np.ndarray, truth: np.ndarray) -> Scores:
     ssim = structural_similarity(
         rendered, truth, channel_axis=2, gaussian_weights=True, use_sample_covariance=False
     )
-    return Scores(float(psnr), float(ssim))
+    return Scores(float(psnr), float(ssim))  # pyright: ignore[reportArgumentType]
 
 
 def evaluate(ckpt: str | None, data: Path, split: str, json: Path | None) -> None:

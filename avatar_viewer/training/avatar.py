@@ -168,7 +168,7 @@ def build_denoiser(config: AvatarTraining, vae: AutoencoderKL, person: Person) -
 
 def _pretrained(base: str) -> UNet2DConditionModel:
     try:
-        unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")
+        unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet", use_safetensors=True)
     except (OSError, ValueError) as error:
         raise AvatarError(
             f"base: expected a folder or Hub id with a U-Net, {base}: {one_line(error)}"
@@ -186,8 +186,15 @@ def empty_prompt(base: str) -> Tensor:
             "package transformers: expected for the base's empty prompt, found none; "
             "pip install avatar-viewer[train]"
         ) from error
-    tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer")
-    encoder = CLIPTextModel.from_pretrained(base, subfolder="text_encoder")
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer")
+        encoder = CLIPTextModel.from_pretrained(
+            base, subfolder="text_encoder", use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise AvatarError(
+            f"base: expected a folder or Hub id with a text encoder, {base}: {one_line(error)}"
+        ) from error
     tokens = tokenizer("", padding="max_length", return_tensors="pt")
     with torch.inference_mode():
         return encoder(tokens.input_ids).last_hidden_state.clone()

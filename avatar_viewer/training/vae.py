@@ -43,6 +43,7 @@ class VaeTraining:
     latent_channels: int = 8
     kl_weight: float = 1e-6
     edge_weight: float = 1.0
+    square_weight: float = 10.0
 
     def __post_init__(self) -> None:
         stride = self.fold * 2 ** (len(self.channels) - 1)
@@ -75,8 +76,8 @@ def train_vae(config: VaeTraining) -> None:
         vae = build_autoencoder(config.channels, config.latent_channels, config.fold)
     else:
         vae = load_network(AutoencoderKL, config.start).requires_grad_(True)
-        vae.encoder.requires_grad_(False)
-        vae.quant_conv.requires_grad_(False)
+        for name in ("encoder", "quant_conv"):
+            vae.get_submodule(name).requires_grad_(False)
     run = Run(config.out, {"vae": vae}, config.loop)
     pictures = load_pictures(config.data, "train", config.resolution_px)
     held_out = load_pictures(config.data, "test", config.resolution_px)
@@ -118,11 +119,17 @@ def _batch(
 
 
 def _loss(vae, rgb: Tensor, config: VaeTraining, generator: torch.Generator) -> Tensor:
-    """L1 on colours and on their differences, so that lashes and hair stay sharp; a weak KL."""
+    """L1 on colours, for most of the picture; squares, for eyes and teeth, which are small and far
+    off at first; L1 on differences of neighbours, for sharp lashes and hair; a weak KL."""
     posterior = vae.encode(functional.pixel_unshuffle(rgb, config.fold)).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator)
     folded = vae.decode(posterior.mean + posterior.std * noise).sample
     rebuilt = functional.pixel_shuffle(folded, config.fold).float()
     edges = sum((rebuilt.diff(dim=axis) - rgb.diff(dim=axis)).abs().mean() for axis in (2, 3))
     kl = posterior.kl().mean() / posterior.mean[0].numel()
-    return functional.l1_loss(rebuilt, rgb) + config.edge_weight * edges + config.kl_weight * kl
+    return (
+        functional.l1_loss(rebuilt, rgb)
+        + config.square_weight * functional.mse_loss(rebuilt, rgb)
+        + config.edge_weight * edges
+        + config.kl_weight * kl
+    )

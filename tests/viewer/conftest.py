@@ -20,9 +20,14 @@ def context():
 
 
 @pytest.fixture
-def open_window(tmp_path):
-    """Opens the real window and drives it by xdotool."""
+def display():
+    """A display that a window can open on."""
     _require_gui()
+
+
+@pytest.fixture
+def open_window(display, tmp_path):
+    """Opens the real window and drives it by xdotool."""
     with contextlib.ExitStack() as stack:
         yield lambda source="demo": stack.enter_context(WindowDriver(source, tmp_path))
 

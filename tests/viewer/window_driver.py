@@ -30,7 +30,8 @@ PAD_ORIGIN = (SIDE_LEFT, 2 * MARGIN_PX)
 
 
 class WindowDriver:
-    def __init__(self, source: str, folder: Path) -> None:
+    def __init__(self, source: str, folder: Path, command: list[str] | None = None) -> None:
+        """`command` opens the window; by default, one with a fake avatar (`run_window.py`)."""
         self.folder = folder
         self.source = source
         self.state = ViewerState.of(source, INFO)
@@ -38,8 +39,9 @@ class WindowDriver:
         cwd = folder / "broken avatar"
         cwd.mkdir(exist_ok=True)
         root = str(Path(avatar_viewer.__file__).parents[1])
+        run_window = str(Path(__file__).with_name("run_window.py"))
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("run_window.py")), source, str(folder)],
+            command or [sys.executable, run_window, source, str(folder)],
             env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
             cwd=cwd,
         )
@@ -113,6 +115,21 @@ class WindowDriver:
     def picture(self) -> np.ndarray:
         left, top = PICTURE_ORIGIN
         return self.capture()[top : top + PICTURE_PX, left : left + PICTURE_PX]
+
+    def still_picture(self) -> np.ndarray:
+        """The picture once it has stopped changing."""
+        last = self.picture()
+        still = 0
+
+        def settled() -> bool:
+            nonlocal last, still
+            now = self.picture()
+            still = still + 1 if np.array_equal(now, last) else 0
+            last = now
+            return still >= 12
+
+        self.wait(settled, "a picture at rest")
+        return last
 
     def wait(self, condition, what: str):
         """Until the condition holds; its value."""

@@ -1,0 +1,291 @@
+"""The one flow from a request to a frame, with tiny untrained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+from tiny import FLOAT32, RESOLUTION_PX, VIEW, tiny_avatar, write_tiny_avatar
+
+from avatar_viewer.avatar import (
+    KEPT_VIEWS,
+    Avatar,
+    crop_and_resize,
+    network_camera,
+    resolve,
+)
+from avatar_viewer.avatar_info import Corner
+from avatar_viewer.errors import AvatarError, RenderCancelled
+from avatar_viewer.raster.camera import Orbit
+from avatar_viewer.stages import LAYERS, SAMPLERS, ExpressionCode, RenderRequest
+
+STAGES = ["head", "raster", "condition", "denoise", "decode"]
+
+
+@pytest.fixture(scope="module")
+def avatar() -> Avatar:
+    return tiny_avatar()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_avatar(tmp_path_factory.mktemp("avatars") / "tiny")
+
+
+def requested(avatar: Avatar, width: int = RESOLUTION_PX, height: int = RESOLUTION_PX, **changes):
+    camera = changes.pop("view", VIEW).camera(width, height)
+    expression = avatar.info.corners[0].expression
+    return replace(RenderRequest(expression, camera, steps=2), **changes)
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute, in levels of 0..255."""
+    return float(np.abs(a.astype(np.float64) - b).mean())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_request_gives_the_same_bytes(avatar: Avatar, sampler):
+    request = requested(avatar, sampler=sampler)
+    first = avatar.render(request)
+    assert first.request == request and first.rgb.std() > 5
+    avatar.render(replace(request, seed=1, expression=avatar.info.corners[1].expression))
+    assert avatar.render(request).rgb.tobytes() == first.rgb.tobytes()
+    assert tiny_avatar().render(request).rgb.tobytes() == first.rgb.tobytes()
+
+
+def gaze_changed(code: ExpressionCode) -> ExpressionCode:
+    return ExpressionCode((*code.values[:-1], code.values[-1] + 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r, a: replace(r, seed=1),
+        lambda r, a: replace(r, steps=3),
+        lambda r, a: replace(r, sampler="lcm"),
+        lambda r, a: replace(r, expression=a.info.corners[1].expression),
+        lambda r, a: replace(r, expression=gaze_changed(r.expression)),
+        lambda r, a: replace(r, camera=VIEW.orbited(20, 0).camera(32, 32)),
+        lambda r, a: replace(r, camera=VIEW.zoomed(1.2).camera(32, 32)),
+    ],
+    ids=["seed", "steps", "sampler", "expression", "gaze", "azimuth", "distance"],
+)
+def test_whatever_is_asked_otherwise_is_seen(avatar: Avatar, change: Callable):
+    request = requested(avatar)
+    other = change(request, avatar)
+    assert difference(avatar.render(request).rgb, avatar.render(other).rgb) > 0.5
+
+
+@pytest.mark.parametrize("show", LAYERS)
+@pytest.mark.parametrize(("width", "height"), [(32, 32), (33, 21), (17, 40), (1, 1), (64, 64)])
+def test_every_layer_has_the_size_that_was_asked_for(avatar: Avatar, show, width: int, height: int):
+    rgb = avatar.render(requested(avatar, width, height, show=show)).rgb
+    assert rgb.shape == (height, width, 3) and rgb.dtype == np.uint8
+
+
+def test_every_layer_is_another_picture(avatar: Avatar):
+    pictures = [avatar.render(requested(avatar, show=show)).rgb for show in LAYERS]
+    for i, picture in enumerate(pictures):
+        assert all(difference(picture, other) > 2 for other in pictures[:i])
+    for picture in pictures[1:]:  # the G-buffer's layers stand on white
+        assert (picture[0, 0] == 255).all() and (picture[16, 16] != 255).any()
+
+
+def test_features_are_rigged_to_the_surface(avatar: Avatar):
+    front = avatar.render(requested(avatar, show="features")).rgb
+    closer = avatar.render(requested(avatar, 64, 64, show="features")).rgb
+    # The centre of the larger picture shows the same points of the head in the same colours.
+    assert difference(closer[::2, ::2][12:20, 12:20], front[12:20, 12:20]) < 12
+    assert front[12:20, 12:20].std() > 20
+
+
+BEHIND = Orbit(0, 0, 2.5, (0.0, 0.0, 20.0), 30)
+"""A camera that has the head in its back."""
+ASIDE = Orbit(0, 0, 2.5, (50.0, 0.0, 0.0), 30)
+INSIDE = Orbit(0, 0, 0.05, (0.0, 0.0, 0.0), 30)
+
+
+@pytest.mark.parametrize("view", [BEHIND, ASIDE, INSIDE], ids=["behind", "aside", "inside"])
+@pytest.mark.parametrize("show", LAYERS)
+def test_a_head_that_is_not_in_view_is_no_error(avatar: Avatar, view: Orbit, show):
+    rgb = avatar.render(requested(avatar, view=view, show=show)).rgb
+    if view is not INSIDE and show != "image":
+        assert (rgb == 255).all()
+    if show == "image":
+        assert rgb.std() > 5
+
+
+def test_stages_are_timed_in_order_and_kept_ones_take_none(avatar: Avatar):
+    fresh = requested(avatar, view=VIEW.orbited(-33, 5))
+    first = avatar.render(fresh).stage_ms
+    assert list(first) == STAGES and all(ms >= 0 for ms in first.values())
+    assert list(avatar.render(replace(fresh, seed=8)).stage_ms) == ["denoise", "decode"]
+    layer = avatar.render(replace(fresh, show="normal")).stage_ms
+    assert list(layer) == ["head", "raster", "shade"]
+
+
+def test_kept_views_are_bounded_and_give_the_same_picture_when_made_again():
+    avatar = tiny_avatar()
+    first = avatar.render(requested(avatar, steps=1)).rgb
+    for degrees in range(1, 2 * KEPT_VIEWS):
+        avatar.render(requested(avatar, steps=1, view=VIEW.orbited(degrees, 0)))
+    assert len(avatar._conditioned) == KEPT_VIEWS
+    again = avatar.render(requested(avatar, steps=1))
+    assert list(again.stage_ms) == STAGES
+    assert np.array_equal(again.rgb, first)
+
+
+def test_cancelling_between_steps(avatar: Avatar):
+    asked = []
+
+    def cancelled() -> bool:
+        asked.append(True)
+        return len(asked) == 3
+
+    with pytest.raises(RenderCancelled):
+        avatar.render(requested(avatar, steps=5), cancelled)
+    assert len(asked) == 3
+    asked.clear()
+    assert avatar.render(requested(avatar, steps=2), cancelled).rgb.std() > 0
+
+
+@pytest.mark.parametrize("show", ["image", "normal"])
+def test_an_expression_of_another_length(avatar: Avatar, show):
+    request = requested(avatar, show=show, expression=ExpressionCode((0.0, 1.0)))
+    with pytest.raises(AvatarError, match=r"^expression: expected 8 values, found 2$"):
+        avatar.render(request)
+
+
+def test_a_saved_avatar_is_loaded_as_it_was(avatar: Avatar, folder: Path):
+    heard: list[str] = []
+    loaded = Avatar.load(folder, progress=heard.append, compute=FLOAT32)
+    assert loaded.info == avatar.info
+    assert len(heard) >= 4 and all(heard)
+    request = requested(avatar)
+    # Weights are stored in half precision.
+    assert difference(loaded.render(request).rgb, avatar.render(request).rgb) < 2
+    for show in LAYERS[1:]:
+        layer = replace(request, show=show)
+        assert difference(loaded.render(layer).rgb, avatar.render(layer).rgb) < 3
+    assert Avatar.load(str(folder)).render(request).rgb.shape == (32, 32, 3)
+
+
+def test_saving_a_loaded_avatar_changes_nothing(folder: Path, tmp_path: Path):
+    Avatar.load(folder, compute=FLOAT32).save(tmp_path / "again")
+    files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    assert files == sorted(
+        p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file()
+    )
+    for file in files:
+        if file.suffix == ".safetensors":
+            assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes()
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 48), (40, 30), (30, 40), (200, 7), (7, 200)])
+def test_pictures_of_other_sizes_show_the_same_view(width: int, height: int):
+    camera = VIEW.camera(width, height)
+    rendered = network_camera(camera, 32, 8)
+    assert rendered.height == 32 and rendered.width % 8 == 0
+    assert 0 <= rendered.width - 32 * width / height < 8
+    assert (rendered.fov_deg, rendered.camera_from_world) == (
+        camera.fov_deg,
+        camera.camera_from_world,
+    )
+
+    # A ramp of the ray's slope, drawn for the network's camera, is the ramp of the wanted one.
+    def slopes(camera) -> np.ndarray:
+        return (np.arange(camera.width) + 0.5 - camera.width / 2) / camera.focal_px
+
+    scale = 100 / max(abs(slopes(rendered)))
+    ramp = np.tile(128 + scale * slopes(rendered), (32, 1))[..., None].repeat(3, 2)
+    found = crop_and_resize(ramp.round().astype(np.uint8), camera)
+    assert found.shape == (height, width, 3)
+    middle = slice(width // 4, max(width // 4 + 1, width - width // 4))
+    expected = (128 + scale * slopes(camera))[middle]
+    np.testing.assert_allclose(found[height // 2, middle, 0], expected, atol=3)
+
+
+# Where an avatar is looked for.
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """The ids that the Hub is asked for; it knows one avatar."""
+    asked: list[str] = []
+
+    def snapshot_download(repo_id: str, *, allow_patterns: list[str]) -> str:
+        asked.append(repo_id)
+        assert not any(pattern.endswith((".bin", ".pt", ".pkl", "*")) for pattern in allow_patterns)
+        if repo_id != "someone/avatar":
+            raise ConnectionError("several\nlines of\ntrouble")
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_a_hub_id_is_fetched(hub: list[str], avatar: Avatar):
+    heard: list[str] = []
+    loaded = Avatar.load("someone/avatar", progress=heard.append)
+    assert hub == ["someone/avatar"] and "someone/avatar" in heard[0]
+    assert loaded.info == avatar.info
+
+
+@pytest.mark.parametrize("source", ["someone/other", "no such/folder here"])
+def test_what_the_hub_does_not_have(hub: list[str], source: str):
+    with pytest.raises(AvatarError) as caught:
+        Avatar.load(source)
+    line = str(caught.value)
+    assert line.startswith(f"{source}: expected an avatar's folder or a Hub id, found")
+    assert "ConnectionError" in line and "\n" not in line
+    assert hub == [source]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "nowhere",
+        "./nowhere",
+        "../some/where",
+        "/no/where",
+        "a/b/c",
+        "~/no-such-folder",
+        "~no-such-user/avatar",
+        "x" * 5000,
+        "nul\0byte",
+        "owner//name",
+    ],
+)
+def test_what_is_neither_a_folder_nor_an_id_never_reaches_the_hub(hub: list[str], source: str):
+    with pytest.raises(AvatarError) as caught:
+        Avatar.load(source)
+    line = str(caught.value)
+    assert line.startswith(f"{source}: expected an avatar's folder or a Hub id, found")
+    assert "\n" not in line and hub == []
+
+
+def test_a_file_is_no_avatar(hub: list[str], tmp_path: Path):
+    file = tmp_path / "shot.png"
+    file.touch()
+    with pytest.raises(AvatarError, match=r"shot\.png: expected .* found a file$"):
+        Avatar.load(file)
+    assert hub == []
+
+
+def test_a_folder_comes_before_the_hub(
+    hub: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder.parent.parent)
+    relative = f"{folder.parent.name}/{folder.name}"
+    assert resolve(relative, lambda text: None) == Path(relative)
+    assert hub == []
+
+
+def test_corners_decide_the_length_of_an_expression(avatar: Avatar):
+    assert avatar.info.expression_dim == 8
+    short = tuple(Corner(c.name, ExpressionCode((0.0,))) for c in avatar.info.corners)
+    assert replace(avatar.info, corners=short).expression_dim == 1

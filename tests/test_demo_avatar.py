@@ -1,0 +1,110 @@
+"""The embedded avatar: that its pictures are of the person, and follow pad and camera."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avatar_viewer.avatar import Avatar
+from avatar_viewer.config import DEMO_FOLDER, from_plain
+from avatar_viewer.evaluation.images import score
+from avatar_viewer.expression.blend import bilinear
+from avatar_viewer.raster.camera import project
+from avatar_viewer.stages import RenderRequest
+
+FRAMES = Path(__file__).parent / "demo_frames"
+CORNERS = {"neutral": (0, 0), "smile": (1, 0), "surprise": (0, 1), "pucker": (1, 1)}
+
+
+@pytest.fixture(scope="module")
+def avatar() -> Avatar:
+    return Avatar.load(DEMO_FOLDER)
+
+
+def request(avatar: Avatar, x: float, y: float, azimuth_deg: float = 0.0) -> RenderRequest:
+    codes = [corner.expression for corner in avatar.info.corners]
+    view = replace(avatar.info.default_view, azimuth_deg=azimuth_deg)
+    size = avatar.info.resolution_px
+    return RenderRequest(bilinear(codes, x, y), view.camera(size, size), steps=avatar.info.steps)
+
+
+def mouth(avatar: Avatar, rgb: np.ndarray, of: RenderRequest) -> np.ndarray:
+    """The picture around the lips, found by the mesh's own mouth."""
+    mesh = avatar.head.pose(of.expression)
+    near = (mesh.canonical[:, 0].abs() < 0.14) & (mesh.canonical[:, 1] + 0.14).abs().lt(0.1)
+    lips = near & (mesh.canonical[:, 2] > 0.24)
+    assert lips.sum() > 50
+    pixels, _ = project(mesh.canonical[lips], of.camera)
+    left, top = pixels.min(0).values.int().tolist()
+    right, bottom = pixels.max(0).values.int().tolist()
+    return rgb[top:bottom, left:right].astype(float)
+
+
+def test_corners_have_visibly_different_mouths(avatar: Avatar) -> None:
+    mouths = {}
+    for name, (x, y) in CORNERS.items():
+        asked = request(avatar, x, y)
+        mouths[name] = mouth(avatar, avatar.render(asked).rgb, asked)
+    again = mouth(avatar, avatar.render(replace(asked, seed=1)).rgb, asked)
+    noise = np.abs(again - mouths["pucker"]).mean()
+    names = list(mouths)
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            difference = np.abs(mouths[a] - mouths[b]).mean()
+            assert difference > 6, f"{a} and {b} differ by {difference:.1f} levels only"
+            assert difference > 2 * noise, f"{a} and {b} differ as two seeds of one face do"
+
+
+def test_moving_over_the_pad_changes_the_face_gradually(avatar: Avatar) -> None:
+    steps = [avatar.render(request(avatar, x, 0)).rgb.astype(float) for x in (0, 0.1, 0.5, 1)]
+    distance = [np.abs(picture - steps[0]).mean() for picture in steps]
+    assert distance[1] < distance[2] < distance[3]
+
+
+def test_camera_turns_the_head(avatar: Avatar) -> None:
+    """Seen from the subject's left, the face turns to the picture's right; the nose leads."""
+    fronts = {}
+    for azimuth_deg in (-40, 0, 40):
+        rgb = avatar.render(request(avatar, 0, 0, azimuth_deg)).rgb.astype(float)
+        size = rgb.shape[0]
+        rows = rgb[int(0.45 * size) : int(0.55 * size)]
+        skin = (rows[..., 0] - rows[..., 2] > 35) & (rows.mean(-1) > 120)
+        fronts[azimuth_deg] = np.nonzero(skin)[1].mean() / size
+    # The camera goes to the subject's left, which is the picture's right: the face looks left.
+    assert fronts[40] < fronts[0] - 0.02
+    assert fronts[-40] > fronts[0] + 0.02
+
+
+def test_training_views_are_closer_to_their_frame_than_to_others(avatar: Avatar) -> None:
+    entries = json.loads((FRAMES / "frames.json").read_text())
+    truth = [np.asarray(Image.open(FRAMES / entry["file"]).convert("RGB")) for entry in entries]
+    rendered = [
+        avatar.render(from_plain(entry["request"], RenderRequest, entry["file"])).rgb
+        for entry in entries
+    ]
+    psnr = np.array([[score(picture, true).psnr for true in truth] for picture in rendered])
+    own = psnr.diagonal()
+    others = psnr[~np.eye(len(psnr), dtype=bool)].reshape(len(psnr), -1)
+    print(f"PSNR to the own frame {own.mean():.1f} dB, to the others {others.mean():.1f} dB")
+    assert (own > others.max(1) + 2).all(), f"own {own.round(1)}, others {others.max(1).round(1)}"
+    assert own.mean() > others.mean() + 8
+
+
+def test_same_request_gives_the_same_bytes(avatar: Avatar) -> None:
+    asked = request(avatar, 0.3, 0.7, azimuth_deg=11)
+    first = avatar.render(asked).rgb
+    assert np.array_equal(Avatar.load(DEMO_FOLDER).render(asked).rgb, first)
+    assert np.array_equal(avatar.render(asked).rgb, first)
+
+
+def test_it_is_small_and_says_what_it_is() -> None:
+    files = [path for path in DEMO_FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 60e6
+    card = (DEMO_FOLDER / "README.md").read_text()
+    for word in ("PSNR", "SSIM", "steps", "fictional", "train avatar"):
+        assert word in card

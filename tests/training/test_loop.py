@@ -1,0 +1,245 @@
+"""The training loop, on a network of one layer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.training.loop import LoopConfig, Run, learning_rate_factor
+
+CONFIG = LoopConfig(steps=12, learning_rate=0.05, warmup_steps=3, save_every=5, sample_every=6)
+
+
+class Killed(BaseException):
+    pass
+
+
+def layer() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(4, 2)
+
+
+def noisy_regression(network: nn.Module, times: list[int] | None = None):
+    """A loss that draws its batch, and learns to add the inputs up."""
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        if times is not None:
+            times.append(step)
+        x = torch.randn(16, 4, generator=generator)
+        return (network(x).float() - x.sum(1, keepdim=True)).square().mean()
+
+    return loss_function
+
+
+def trained(folder: Path, config: LoopConfig = CONFIG) -> Run:
+    network = layer()
+    run = Run(folder, {"layer": network}, config)
+    run.train(noisy_regression(network))
+    return run
+
+
+def tensors(run: Run) -> dict[str, Tensor]:
+    """Everything that the rest of a run depends on."""
+    found = dict(run.modules["layer"].state_dict())
+    found |= {f"ema {key}": value for key, value in run.ema["layer"].items()}
+    for index, state in run.optimizer.state_dict()["state"].items():
+        found |= {f"{key} {index}": torch.as_tensor(value) for key, value in state.items()}
+    return {key: value.clone() for key, value in found.items()}
+
+
+def assert_same(a: Run, b: Run) -> None:
+    expected, found = tensors(a), tensors(b)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_learning_rate_rises_stays_and_falls():
+    config = LoopConfig(steps=100, warmup_steps=10, cooldown_fraction=0.2)
+    factors = [learning_rate_factor(step, config) for step in range(100)]
+    assert factors[0] == 0.1 and factors[4] == 0.5
+    assert set(factors[9:81]) == {1.0}
+    assert factors[90] == 0.5 and factors[99] == 0.05
+    assert min(factors) > 0
+    longer = replace(config, steps=1000)
+    assert factors[:81] == [learning_rate_factor(step, longer) for step in range(81)]
+    flat = LoopConfig(steps=5, warmup_steps=0, cooldown_fraction=0.0)
+    assert [learning_rate_factor(step, flat) for step in range(5)] == [1.0] * 5
+
+
+def test_training_lowers_the_loss_and_logs_it(tmp_path: Path):
+    run = trained(tmp_path, replace(CONFIG, steps=150))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [50, 100, 150]
+    assert lines[-1]["loss"] < 0.1 * lines[0]["loss"]
+    assert run.step == 150
+    with run.averaged():
+        torch.testing.assert_close(
+            run.modules["layer"](torch.eye(4)), torch.ones(4, 2), atol=0.3, rtol=0
+        )
+
+
+@pytest.mark.parametrize("killed_at", [3, 5, 7, 11])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, killed_at: int):
+    whole = trained(tmp_path / "whole")
+    network, times = layer(), []
+    loss_function = noisy_regression(network, times)
+
+    def dying(step: int, generator: torch.Generator) -> Tensor:
+        if step == killed_at:
+            raise Killed
+        return loss_function(step, generator)
+
+    with pytest.raises(Killed):
+        Run(tmp_path / "broken", {"layer": network}, CONFIG).train(dying)
+    torch.manual_seed(99)
+    network = nn.Linear(4, 2)  # other weights, which the checkpoint replaces
+    resumed = Run(tmp_path / "broken", {"layer": network}, CONFIG)
+    assert resumed.step == killed_at - killed_at % 5
+    if resumed.step == 0:
+        network.load_state_dict(layer().state_dict())
+        resumed = Run(tmp_path / "broken", {"layer": network}, CONFIG)
+    times.clear()
+    resumed.train(noisy_regression(network, times))
+    assert times == list(range(killed_at - killed_at % 5, 12))
+    assert_same(whole, resumed)
+
+
+def test_a_finished_run_does_nothing_and_a_longer_one_goes_on(tmp_path: Path):
+    done, again = trained(tmp_path), trained(tmp_path)
+    assert_same(done, again)
+    assert trained(tmp_path, replace(CONFIG, steps=14)).step == 14
+
+
+def test_the_seed_decides(tmp_path: Path):
+    one, other = trained(tmp_path / "1"), trained(tmp_path / "2", replace(CONFIG, seed=1))
+    assert not torch.equal(one.modules["layer"].weight, other.modules["layer"].weight)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
+    tmp_path: Path, value: float
+):
+    network = layer()
+    run = Run(tmp_path, {"layer": network}, CONFIG)
+    good = noisy_regression(network)
+
+    def failing(step: int, generator: torch.Generator) -> Tensor:
+        return good(step, generator) * (value if step == 7 else 1)
+
+    with pytest.raises(AvatarError) as caught:
+        run.train(failing)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path}: expected a finite loss, found {value} at step 7")
+    assert "\n" not in line
+    assert all(torch.isfinite(value).all() for value in tensors(run).values())
+    assert Run(tmp_path, {"layer": layer()}, CONFIG).step == 5
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:500])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not a checkpoint"),
+        lambda path: torch.save({"step": 3}, path),
+        lambda path: torch.save([1], path),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage):
+    trained(tmp_path)
+    damage(tmp_path / "state.pt")
+    with pytest.raises(AvatarError) as caught:
+        Run(tmp_path, {"layer": layer()}, CONFIG)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path / 'state.pt'}: expected this run's checkpoint, found: ")
+    assert "\n" not in line
+
+
+def test_the_checkpoint_of_another_network_is_named(tmp_path: Path):
+    trained(tmp_path)
+    for modules in ({"layer": nn.Linear(5, 2)}, {"other": layer()}):
+        with pytest.raises(AvatarError, match=r"state\.pt: expected this run's") as caught:
+            Run(tmp_path, modules, CONFIG)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_is_not_unpickled(tmp_path: Path):
+    class Trap:
+        def __reduce__(self):
+            return open, (str(tmp_path / "sprung"), "w")
+
+    tmp_path.joinpath("run").mkdir()
+    torch.save({"step": Trap()}, tmp_path / "run" / "state.pt")
+    with pytest.raises(AvatarError, match=r"state\.pt"):
+        Run(tmp_path / "run", {"layer": layer()}, CONFIG)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(AvatarError, match="file/run: expected a folder to write to"):
+        Run(tmp_path / "file" / "run", {"layer": layer()}, CONFIG)
+
+
+def test_averages_are_put_in_for_a_while(tmp_path: Path):
+    run = trained(tmp_path)
+    network = run.modules["layer"]
+    raw = network.weight.detach().clone()
+    with run.averaged():
+        assert torch.equal(network.weight, run.ema["layer"]["weight"])
+        assert not torch.equal(network.weight, raw) and not network.training
+    assert torch.equal(network.weight, raw) and network.training
+    with pytest.raises(Killed), run.averaged():
+        raise Killed
+    assert torch.equal(network.weight, raw) and network.training
+    assert not torch.equal(run.ema["layer"]["weight"], raw)
+
+
+def test_the_average_lags_behind_the_weights(tmp_path: Path):
+    network = layer()
+    run = Run(tmp_path, {"layer": network}, replace(CONFIG, steps=1, ema_decay=0.999))
+    before = network.weight.detach().clone()
+    run.train(noisy_regression(network))
+    decay = 1 / 11  # a young average follows closely
+    expected = decay * before + (1 - decay) * network.weight.detach()
+    torch.testing.assert_close(run.ema["layer"]["weight"], expected)
+
+
+def test_sheets_are_written_from_the_averages(tmp_path: Path):
+    network = layer()
+    run = Run(tmp_path, {"layer": network}, CONFIG)
+    seen = []
+
+    def sample(path: Path) -> None:
+        assert torch.equal(network.weight, run.ema["layer"]["weight"])
+        seen.append(path.relative_to(tmp_path))
+        path.touch()
+
+    run.train(noisy_regression(network), sample)
+    assert seen == [Path("samples/000006.png"), Path("samples/000012.png")]
+
+
+def test_rates_of_their_own_and_frozen_weights(tmp_path: Path):
+    modules = {name: layer() for name in ("slow", "still")}
+    modules["slow"].bias.requires_grad_(False)
+    before = modules["slow"].state_dict()["bias"].clone(), modules["still"].weight.detach().clone()
+    run = Run(tmp_path, modules, CONFIG, {"still": 0.0})
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        x = torch.randn(8, 4, generator=generator)
+        return (modules["slow"](x) + modules["still"](x)).square().mean()
+
+    run.train(loss_function)
+    assert torch.equal(modules["slow"].bias, before[0])
+    assert torch.equal(modules["still"].weight, before[1])
+    assert not torch.equal(modules["slow"].weight, before[1])

@@ -1,0 +1,327 @@
+"""Training of an avatar, on a few small discs and a person whose codes are known."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import (
+    CODE_DIM,
+    FLOAT32,
+    LATENT_CHANNELS,
+    VIEW,
+    tiny_person,
+    tiny_unet,
+    tiny_vae,
+    write_tiny_frames,
+)
+
+from avatar_viewer.avatar import Avatar
+from avatar_viewer.data.person import Person
+from avatar_viewer.diffusion.denoiser import Denoiser
+from avatar_viewer.diffusion.expression_attention import ExpressionAttention
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.stages import RenderRequest
+from avatar_viewer.training import avatar as training
+from avatar_viewer.training.avatar import (
+    AvatarTraining,
+    SmallUNet,
+    View,
+    build_denoiser,
+    train_avatar,
+    trained_parts,
+    v_loss,
+)
+from avatar_viewer.training.loop import LoopConfig, Run
+from avatar_viewer.weights import save_network
+
+SIZE_PX = 32
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data set and an autoencoder."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_tiny_frames(folder / "data")
+    save_network(tiny_vae(), folder / "vae")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def known_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the codes' fit, which needs registered meshes."""
+    monkeypatch.setattr(training, "load_person", lambda data, head, cache: tiny_person(data))
+
+
+def config(inputs: Path, out: Path, steps: int = 4, **changes) -> AvatarTraining:
+    loop = LoopConfig(
+        steps=steps,
+        learning_rate=2e-3,
+        warmup_steps=1,
+        ema_decay=0.9,
+        bf16=False,
+        save_every=2,
+        sample_every=1000,
+    )
+    size = AvatarTraining(
+        data=inputs / "data",
+        head=inputs / "head",
+        vae=inputs / "vae",
+        out=out,
+        loop=loop,
+        name="discs",
+        licence="CC0-1.0",
+        provenance="drawn by a test",
+        corners=("corner: neutral", "corner: smile", "corner: surprise", "corner: frown"),
+        default_view=VIEW,
+        small=SmallUNet(channels=(16, 32), token_dim=12, heads=2),
+        resolution_px=SIZE_PX,
+        batch_size=4,
+        plane_channels=2,
+        plane_resolution=8,
+        stem_channels=(16,),
+        steps=2,
+    )
+    return replace(size, **changes)
+
+
+@torch.no_grad()
+def loss_on_test(denoiser: Denoiser, person: Person, settings: AvatarTraining) -> float:
+    """With the same noise whenever it is called."""
+    records = person.frames("test")
+    views = [training._view(r, person, tiny_vae(), settings, 1.0) for r in records] * 8
+    generator = torch.Generator().manual_seed(0)
+    return v_loss(denoiser.float(), views, training.training_schedule(), generator).item()
+
+
+def test_training_lowers_the_loss_and_writes_an_avatar(inputs: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    settings = config(inputs, out, steps=50, batch_size=2)
+    train_avatar(settings)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [50]
+    sheet = np.asarray(Image.open(out / "samples" / "000050.png"))
+    assert sheet.shape == (3 * SIZE_PX, 2 * SIZE_PX, 3)
+
+    avatar = Avatar.load(out / "avatar", compute=FLOAT32)
+    person = tiny_person(inputs / "data")
+    untrained = build_denoiser(settings, tiny_vae(), person)
+    assert loss_on_test(avatar.denoiser, person, settings) < 0.8 * loss_on_test(
+        untrained, person, settings
+    )
+    assert [c.name for c in avatar.info.corners] == ["neutral", "smile", "surprise", "frown"]
+    for corner, record in zip(avatar.info.corners, person.frames("train"), strict=True):
+        assert corner.expression == person.expression(record)
+    assert (avatar.info.steps, avatar.info.default_view) == (2, VIEW)
+    request = RenderRequest(avatar.info.corners[0].expression, VIEW.camera(SIZE_PX, SIZE_PX))
+    assert avatar.render(request).rgb.shape == (SIZE_PX, SIZE_PX, 3)
+    # It holds the averaged weights.
+    state = torch.load(out / "state.pt", weights_only=True)
+    planes = avatar.denoiser.triplane.planes
+    torch.testing.assert_close(planes, state["ema"]["triplane"]["planes"], atol=2e-3, rtol=2e-3)
+    assert not torch.equal(
+        state["ema"]["triplane"]["planes"], state["modules"]["triplane"]["planes"]
+    )
+
+
+def weights_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")
+    }
+
+
+def test_a_killed_run_ends_in_the_same_avatar(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    train_avatar(config(inputs, tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+
+        def killed(*arguments):
+            raise KeyboardInterrupt
+
+        patch.setattr(training, "_write_sheet", killed)
+        with pytest.raises(KeyboardInterrupt):  # after the last checkpoint, before the avatar
+            train_avatar(config(inputs, tmp_path / "broken"))
+    assert not (tmp_path / "broken" / "avatar").exists()
+    train_avatar(config(inputs, tmp_path / "broken"))
+    whole = weights_of(tmp_path / "whole" / "avatar")
+    assert len(whole) == 7 and weights_of(tmp_path / "broken" / "avatar") == whole
+
+
+def test_bfloat16_trains_too(inputs: Path, tmp_path: Path):
+    settings = config(inputs, tmp_path, steps=2)
+    train_avatar(replace(settings, loop=replace(settings.loop, bf16=True)))
+    assert Avatar.load(tmp_path / "avatar").info.name == "discs"
+
+
+def test_a_missing_corner_is_said_before_training(inputs: Path, tmp_path: Path):
+    corners = ("corner: neutral", "corner: smile", "corner: wink", "corner: frown")
+    with pytest.raises(AvatarError) as caught:
+        train_avatar(config(inputs, tmp_path, corners=corners))
+    line = str(caught.value)
+    assert line == "corners: expected a training frame of kind 'corner: wink', found none"
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_without_frames(inputs: Path, tmp_path: Path, split: str):
+    data = write_tiny_frames(tmp_path / "data", **{split: 0})
+    with pytest.raises(AvatarError, match=rf"split '{split}', found"):
+        train_avatar(config(inputs, tmp_path / "out", data=data))
+
+
+def copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def a_few_steps(inputs: Path, out: Path, train_unet: bool):
+    """The U-Net's weights before and after, and which of them are the new attention's."""
+    settings = config(inputs, out)
+    person = tiny_person(settings.data)
+    denoiser = build_denoiser(settings, tiny_vae(), person)
+    run = Run(out, trained_parts(denoiser, train_unet), settings.loop)
+    view = View(
+        person.gbuffer(person.records[0], SIZE_PX),
+        person.expression(person.records[0]).tensor(),
+        torch.randn(LATENT_CHANNELS, 8, 8),
+    )
+    before = copied(denoiser.unet), copied(denoiser.controlnet)
+    schedule = training.training_schedule()
+    run.train(lambda step, generator: v_loss(denoiser, [view], schedule, generator))
+    new = {
+        f"{name}.{parameter}"
+        for name, module in denoiser.unet.named_modules()
+        if isinstance(module, ExpressionAttention)
+        for parameter, _ in module.named_parameters()
+    }
+    changed = {k for k, v in copied(denoiser.unet).items() if not torch.equal(v, before[0][k])}
+    control = {
+        k for k, v in copied(denoiser.controlnet).items() if not torch.equal(v, before[1][k])
+    }
+    return set(before[0]), changed, new, control
+
+
+def test_a_frozen_unet_keeps_its_weights_but_learns_expressions(inputs: Path, tmp_path: Path):
+    _, changed, new, control = a_few_steps(inputs, tmp_path, train_unet=False)
+    assert new and changed == new
+    assert control
+
+
+def test_a_trained_unet_moves(inputs: Path, tmp_path: Path):
+    every, changed, new, _ = a_few_steps(inputs, tmp_path, train_unet=True)
+    assert new < changed and len(changed) > 0.9 * len(every)
+
+
+def test_the_loss_is_that_of_v():
+    """A denoiser that answers the true v has none, one that answers zero has v's mean square."""
+    schedule = training.training_schedule()
+    latents = torch.randn(2, LATENT_CHANNELS, 4, 4)
+    views = [View(None, torch.zeros(CODE_DIM), x) for x in latents]  # type: ignore[arg-type]
+
+    class Oracle:
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        def condition(self, gbuffers, codes):
+            return None
+
+        def __call__(self, noisy, times, conditioning):
+            alpha_bar = schedule.alphas_cumprod[times].view(-1, 1, 1, 1)
+            v = (alpha_bar.sqrt() * noisy - latents) / (1 - alpha_bar).sqrt()
+            return self.scale * v
+
+    def loss(scale: float) -> float:
+        generator = torch.Generator().manual_seed(0)
+        return v_loss(Oracle(scale), views, schedule, generator).item()  # type: ignore[arg-type]
+
+    assert loss(1) < 1e-6 and 0.3 < loss(0) < 3
+    assert loss(0.5) == pytest.approx(loss(0) / 4, rel=1e-3)
+
+
+def test_zooms_are_a_frames_own_and_change_picture_and_gbuffer(inputs: Path, tmp_path: Path):
+    settings = config(inputs, tmp_path, zooms=2)
+    person, vae = tiny_person(settings.data), tiny_vae()
+    first, second = person.frames("train")[:2]
+    views = training._views(first, person, vae, settings)
+    again = training._views(first, person, vae, settings)
+    assert len(views) == 3
+    sizes = [int(view.gbuffer.mask.sum()) for view in views]
+    assert sizes[0] < min(sizes[1:]) and sizes == [int(v.gbuffer.mask.sum()) for v in again]
+    assert not torch.allclose(views[0].latents, views[1].latents)
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(views, again, strict=True))
+    other = training._views(second, person, vae, settings)
+    assert sizes[1:] != [int(view.gbuffer.mask.sum()) for view in other][1:]
+
+
+def test_a_pretrained_base_is_taken_from_its_folder(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    base, prompt = tiny_unet(), torch.randn(1, 7, 12)
+    base.save_pretrained(tmp_path / "base" / "unet")
+    monkeypatch.setattr(training, "empty_prompt", lambda source: prompt)
+    settings = config(inputs, tmp_path, base=str(tmp_path / "base"))
+    person = tiny_person(settings.data)
+    denoiser = build_denoiser(settings, tiny_vae(), person)
+    trained_parts(denoiser, train_unet=False)
+    assert torch.equal(denoiser.unet.conv_in.weight, base.conv_in.weight)
+    assert torch.equal(denoiser.controlnet.conv_in.weight, base.conv_in.weight)
+    assert torch.equal(denoiser.encoder.prompt, prompt)
+    assert not denoiser.encoder.prompt.requires_grad and denoiser.encoder.linear.bias.requires_grad
+    vae = tiny_vae()
+    vae.register_to_config(latent_channels=9)
+    with pytest.raises(AvatarError, match=r"^base: expected .* 9 latent channels, found 4$"):
+        build_denoiser(settings, vae, person)
+
+
+def test_a_base_that_is_none_is_named(inputs: Path, tmp_path: Path):
+    settings = config(inputs, tmp_path, base=str(tmp_path))
+    with pytest.raises(AvatarError) as caught:
+        build_denoiser(settings, tiny_vae(), tiny_person(settings.data))
+    line = str(caught.value)
+    assert line.startswith("base: expected") and str(tmp_path) in line and "\n" not in line
+
+
+def test_a_base_is_not_unpickled(inputs: Path, tmp_path: Path):
+    folder = tmp_path / "base" / "unet"
+    tiny_unet().save_pretrained(folder, safe_serialization=False)
+    assert [path.suffix for path in sorted(folder.iterdir())] == [".json", ".bin"]
+    settings = config(inputs, tmp_path, base=str(tmp_path / "base"))
+    with pytest.raises(AvatarError, match="base: expected a folder or Hub id with a U-Net"):
+        build_denoiser(settings, tiny_vae(), tiny_person(settings.data))
+
+
+def test_the_empty_prompt_comes_from_the_bases_text_encoder(monkeypatch: pytest.MonkeyPatch):
+    hidden = torch.randn(1, 5, 12)
+
+    class Tokenizer:
+        @staticmethod
+        def from_pretrained(base: str, subfolder: str):
+            assert (base, subfolder) == ("owner/base", "tokenizer")
+            return lambda text, **options: SimpleNamespace(input_ids=f"{text!r}")
+
+    class Encoder:
+        @staticmethod
+        def from_pretrained(base: str, subfolder: str, use_safetensors: bool):
+            assert (base, subfolder, use_safetensors) == ("owner/base", "text_encoder", True)
+            return lambda ids: SimpleNamespace(last_hidden_state={"''": hidden}[ids])
+
+    module = SimpleNamespace(CLIPTokenizer=Tokenizer, CLIPTextModel=Encoder)
+    monkeypatch.setitem(sys.modules, "transformers", module)
+    assert torch.equal(training.empty_prompt("owner/base"), hidden)
+
+    def fails(*arguments, **options):
+        raise OSError("no such\nfile")
+
+    Encoder.from_pretrained = fails
+    with pytest.raises(AvatarError, match=r"^base: expected .* owner/base: no such file$"):
+        training.empty_prompt("owner/base")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(AvatarError, match=r"^package transformers: .* avatar-viewer\[train\]$"):
+        training.empty_prompt("owner/base")

@@ -1,0 +1,65 @@
+"""The embedded avatar in the real window: what `avatar-viewer` opens."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_real_window import SOURCE_FIELD
+from window_driver import PICTURE_PX, WindowDriver
+
+from avatar_viewer.avatar import Avatar
+from avatar_viewer.config import DEMO_FOLDER
+from avatar_viewer.live.screenshot import read_screenshot
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
+
+@pytest.fixture
+def demo_window(display, tmp_path):
+    with WindowDriver("", tmp_path, [sys.executable, "-m", "avatar_viewer"]) as window:
+        yield window
+
+
+def test_the_demo_lives_in_the_window(demo_window: WindowDriver) -> None:
+    window = demo_window
+    avatar = Avatar.load(DEMO_FOLDER)
+    window.wait(lambda: (window.picture() > 200).mean() > 0.2, "the avatar on white")
+    start = window.still_picture()
+
+    window.drag(window.on_pad(0.5, 0.5), window.on_pad(0, 1))
+    surprised = window.still_picture()
+    assert changed(start, surprised) > 0.01
+
+    window.drag(window.in_picture(0.5, 0.5), window.in_picture(0.7, 0.5))
+    turned = window.still_picture()
+    assert changed(surprised, turned) > 0.1
+
+    window.key("s")
+    path = window.wait(lambda: next(window.folder.rglob("*.png"), None), "a screenshot")
+    shot = read_screenshot(path)
+    pixels = np.asarray(Image.open(path))
+    corner = np.array(avatar.info.corners[2].expression.values)
+    assert np.abs(np.array(shot.request.expression.values) - corner).max() < 0.1
+    assert shot.request.camera != avatar.info.default_view.camera(*pixels.shape[1::-1])
+    assert np.array_equal(avatar.render(shot.request).rgb, pixels)
+    shown = Image.fromarray(pixels).resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BILINEAR)
+    assert np.abs(np.asarray(shown, int) - turned).mean() < 3
+
+    window.click(*SOURCE_FIELD)
+    window.key("ctrl+a")
+    window.type("broken")
+    window.key("Return")
+    window.wait_for_message(is_error=True)
+    assert np.array_equal(window.still_picture(), turned)
+    window.key("r", "c")
+    assert changed(start, window.still_picture()) < 0.001
+
+    other = avatar.render(replace(shot.request, seed=shot.request.seed + 1)).rgb
+    assert not np.array_equal(other, pixels)
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> float:
+    """The part of the pixels that are clearly different."""
+    return float((np.abs(before.astype(int) - after).max(-1) > 24).mean())
