@@ -80,6 +80,13 @@ def test_whatever_is_asked_otherwise_is_seen(avatar: Avatar, change: Callable):
     assert difference(avatar.render(request).rgb, avatar.render(other).rgb) > 0.5
 
 
+def test_the_samplers_fresh_noise_is_the_seeds_too(avatar: Avatar, monkeypatch: pytest.MonkeyPatch):
+    same = avatar.noise(VIEW.camera(RESOLUTION_PX, RESOLUTION_PX), 0)
+    monkeypatch.setattr(avatar, "noise", lambda camera, seed: same)
+    pictures = [avatar.render(requested(avatar, sampler="lcm", seed=s)).rgb for s in (0, 1)]
+    assert difference(*pictures) > 0.5
+
+
 @pytest.mark.parametrize("show", LAYERS)
 @pytest.mark.parametrize(("width", "height"), [(32, 32), (33, 21), (17, 40), (1, 1), (64, 64)])
 def test_every_layer_has_the_size_that_was_asked_for(avatar: Avatar, show, width: int, height: int):

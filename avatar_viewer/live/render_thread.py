@@ -56,6 +56,8 @@ class LiveState:
     """How many pictures have been shown: `frame`'s serial number."""
     latency_ms: float = 0.0
     """From the submission of `frame`'s request until it was finished."""
+    finished_s: float = 0.0
+    """When `frame` was finished, on the clock of `time.perf_counter`."""
     failure: RenderFailure | None = None
     """The newest failure of a load or a render."""
     failures: int = 0
@@ -211,10 +213,12 @@ class RenderThread:
             if self._superseded(job):
                 return
             self._done = job.request
+            finished_s = time.perf_counter()
             self._publish(
                 frame=replace(frame, preview=job.preview),
                 frames=self._state.frames + 1,
-                latency_ms=(time.perf_counter() - job.submitted_s) * 1000,
+                latency_ms=(finished_s - job.submitted_s) * 1000,
+                finished_s=finished_s,
             )
             self._mark_shown_frame_final()
 

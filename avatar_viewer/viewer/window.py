@@ -62,10 +62,7 @@ def run(
     folder. With `debug`, tracebacks of failures are printed to stderr. Raises AvatarError where
     no window can open.
     """
-    require_display()
-    # OpenMP reads this when torch is loaded. By default its threads spin at every barrier, which
-    # slows rendering severalfold where the cores also have the window to draw, or other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    prepare_process()
     window = ViewerWindow(load, screenshot_folder or Path.cwd(), debug)
     try:
         with contextlib.suppress(KeyboardInterrupt):
@@ -74,6 +71,14 @@ def run(
             window.loop(exit_after_s)
     finally:
         window.close()
+
+
+def prepare_process() -> None:
+    """What must be so before a window opens and torch is loaded; AvatarError without a display."""
+    require_display()
+    # OpenMP reads this when torch is loaded. By default its threads spin at every barrier, which
+    # slows rendering severalfold where the cores also have the window to draw, or other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 class ViewerWindow:
@@ -90,8 +95,15 @@ class ViewerWindow:
         self._changed_s = 0.0
         self._submitted: tuple[RenderRequest, bool] | None = None
         self.submissions = 0
+        self.drawn_s = 0.0
+        """When the window was last drawn, on the clock of `time.perf_counter`."""
         self._awake_until_s = 0.0
         self._build()
+
+    @property
+    def live(self) -> LiveState:
+        """What the window shows."""
+        return self._live
 
     @property
     def uploads(self) -> int:
@@ -130,16 +142,17 @@ class ViewerWindow:
         """Run until the window is closed, or for `exit_after_s`."""
         end_s = time.perf_counter() + (exit_after_s if exit_after_s is not None else float("inf"))
         while dpg.is_dearpygui_running() and time.perf_counter() < end_s:
-            self._turn()
+            self.turn()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """One round of the loop: show what is new, draw, obey, ask for what is wanted, pause."""
         start_s = time.perf_counter()
         self._take_in(start_s)
         dpg.render_dearpygui_frame()
-        drawn_s = time.perf_counter() - start_s
+        self.drawn_s = time.perf_counter()
         dpg.run_callbacks(dpg.get_callback_queue())
         self._submit(time.perf_counter())
-        self._pause(start_s, drawn_s)
+        self._pause(start_s, self.drawn_s - start_s)
 
     # What keys and buttons do (`actions.Commands`).
 
@@ -147,9 +160,12 @@ class ViewerWindow:
         if self._state is not None:
             self._state.nudge_pad(dx, dy)
 
-    def centre_pad(self) -> None:
+    def move_pad(self, x: float, y: float) -> None:
         if self._state is not None:
-            self._state.move_pad(*PAD_CENTRE)
+            self._state.move_pad(x, y)
+
+    def centre_pad(self) -> None:
+        self.move_pad(*PAD_CENTRE)
 
     def reset_view(self) -> None:
         if self._state is not None:

@@ -116,6 +116,17 @@ def test_a_finished_run_does_nothing_and_a_longer_one_goes_on(tmp_path: Path):
     assert trained(tmp_path, replace(CONFIG, steps=14)).step == 14
 
 
+def test_every_step_draws_its_own_batch(tmp_path: Path):
+    network, draws = layer(), []
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        draws.append(torch.rand(1, generator=generator).item())
+        return network.weight.square().sum()
+
+    Run(tmp_path, {"layer": network}, CONFIG).train(loss_function)
+    assert len(set(draws)) == CONFIG.steps
+
+
 def test_the_seed_decides(tmp_path: Path):
     one, other = trained(tmp_path / "1"), trained(tmp_path / "2", replace(CONFIG, seed=1))
     assert not torch.equal(one.modules["layer"].weight, other.modules["layer"].weight)

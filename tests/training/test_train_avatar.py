@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,10 +16,10 @@ from tiny import (
     LATENT_CHANNELS,
     VIEW,
     tiny_person,
-    tiny_unet,
     tiny_vae,
     write_tiny_frames,
 )
+from tiny_training import tiny_training, write_inputs
 
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.data.person import Person
@@ -32,64 +30,26 @@ from avatar_viewer.stages import RenderRequest
 from avatar_viewer.training import avatar as training
 from avatar_viewer.training.avatar import (
     AvatarTraining,
-    SmallUNet,
     View,
     build_denoiser,
     train_avatar,
     trained_parts,
     v_loss,
 )
-from avatar_viewer.training.loop import LoopConfig, Run
-from avatar_viewer.weights import save_network
+from avatar_viewer.training.loop import Run
 
 SIZE_PX = 32
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a data set and an autoencoder."""
-    folder = tmp_path_factory.mktemp("inputs")
-    write_tiny_frames(folder / "data")
-    save_network(tiny_vae(), folder / "vae")
-    return folder
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(autouse=True)
 def known_person(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the codes' fit, which needs registered meshes."""
     monkeypatch.setattr(training, "load_person", lambda data, head, cache: tiny_person(data))
-
-
-def config(inputs: Path, out: Path, steps: int = 4, **changes) -> AvatarTraining:
-    loop = LoopConfig(
-        steps=steps,
-        learning_rate=2e-3,
-        warmup_steps=1,
-        ema_decay=0.9,
-        bf16=False,
-        save_every=2,
-        sample_every=1000,
-    )
-    size = AvatarTraining(
-        data=inputs / "data",
-        head=inputs / "head",
-        vae=inputs / "vae",
-        out=out,
-        loop=loop,
-        name="discs",
-        licence="CC0-1.0",
-        provenance="drawn by a test",
-        corners=("corner: neutral", "corner: smile", "corner: surprise", "corner: frown"),
-        default_view=VIEW,
-        small=SmallUNet(channels=(16, 32), token_dim=12, heads=2),
-        resolution_px=SIZE_PX,
-        batch_size=4,
-        plane_channels=2,
-        plane_resolution=8,
-        stem_channels=(16,),
-        steps=2,
-    )
-    return replace(size, **changes)
 
 
 @torch.no_grad()
@@ -103,7 +63,7 @@ def loss_on_test(denoiser: Denoiser, person: Person, settings: AvatarTraining) -
 
 def test_training_lowers_the_loss_and_writes_an_avatar(inputs: Path, tmp_path: Path):
     out = tmp_path / "run"
-    settings = config(inputs, out, steps=50, batch_size=2)
+    settings = tiny_training(inputs, out, steps=50, batch_size=2)
     train_avatar(settings)
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [50]
@@ -140,7 +100,7 @@ def weights_of(folder: Path) -> dict[str, bytes]:
 def test_a_killed_run_ends_in_the_same_avatar(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    train_avatar(config(inputs, tmp_path / "whole"))
+    train_avatar(tiny_training(inputs, tmp_path / "whole"))
     with monkeypatch.context() as patch:
 
         def killed(*arguments):
@@ -148,15 +108,15 @@ def test_a_killed_run_ends_in_the_same_avatar(
 
         patch.setattr(training, "_write_sheet", killed)
         with pytest.raises(KeyboardInterrupt):  # after the last checkpoint, before the avatar
-            train_avatar(config(inputs, tmp_path / "broken"))
+            train_avatar(tiny_training(inputs, tmp_path / "broken"))
     assert not (tmp_path / "broken" / "avatar").exists()
-    train_avatar(config(inputs, tmp_path / "broken"))
+    train_avatar(tiny_training(inputs, tmp_path / "broken"))
     whole = weights_of(tmp_path / "whole" / "avatar")
     assert len(whole) == 7 and weights_of(tmp_path / "broken" / "avatar") == whole
 
 
 def test_bfloat16_trains_too(inputs: Path, tmp_path: Path):
-    settings = config(inputs, tmp_path, steps=2)
+    settings = tiny_training(inputs, tmp_path, steps=2)
     train_avatar(replace(settings, loop=replace(settings.loop, bf16=True)))
     assert Avatar.load(tmp_path / "avatar").info.name == "discs"
 
@@ -164,7 +124,7 @@ def test_bfloat16_trains_too(inputs: Path, tmp_path: Path):
 def test_a_missing_corner_is_said_before_training(inputs: Path, tmp_path: Path):
     corners = ("corner: neutral", "corner: smile", "corner: wink", "corner: frown")
     with pytest.raises(AvatarError) as caught:
-        train_avatar(config(inputs, tmp_path, corners=corners))
+        train_avatar(tiny_training(inputs, tmp_path, corners=corners))
     line = str(caught.value)
     assert line == "corners: expected a training frame of kind 'corner: wink', found none"
     assert not (tmp_path / "log.jsonl").exists()
@@ -174,7 +134,7 @@ def test_a_missing_corner_is_said_before_training(inputs: Path, tmp_path: Path):
 def test_a_split_without_frames(inputs: Path, tmp_path: Path, split: str):
     data = write_tiny_frames(tmp_path / "data", **{split: 0})
     with pytest.raises(AvatarError, match=rf"split '{split}', found"):
-        train_avatar(config(inputs, tmp_path / "out", data=data))
+        train_avatar(tiny_training(inputs, tmp_path / "out", data=data))
 
 
 def copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -183,7 +143,7 @@ def copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def a_few_steps(inputs: Path, out: Path, train_unet: bool):
     """The U-Net's weights before and after, and which of them are the new attention's."""
-    settings = config(inputs, out)
+    settings = tiny_training(inputs, out)
     person = tiny_person(settings.data)
     denoiser = build_denoiser(settings, tiny_vae(), person)
     run = Run(out, trained_parts(denoiser, train_unet), settings.loop)
@@ -246,7 +206,7 @@ def test_the_loss_is_that_of_v():
 
 
 def test_zooms_are_a_frames_own_and_change_picture_and_gbuffer(inputs: Path, tmp_path: Path):
-    settings = config(inputs, tmp_path, zooms=2)
+    settings = tiny_training(inputs, tmp_path, zooms=2)
     person, vae = tiny_person(settings.data), tiny_vae()
     first, second = person.frames("train")[:2]
     views = training._views(first, person, vae, settings)
@@ -258,70 +218,3 @@ def test_zooms_are_a_frames_own_and_change_picture_and_gbuffer(inputs: Path, tmp
     assert all(torch.equal(a.latents, b.latents) for a, b in zip(views, again, strict=True))
     other = training._views(second, person, vae, settings)
     assert sizes[1:] != [int(view.gbuffer.mask.sum()) for view in other][1:]
-
-
-def test_a_pretrained_base_is_taken_from_its_folder(
-    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    base, prompt = tiny_unet(), torch.randn(1, 7, 12)
-    base.save_pretrained(tmp_path / "base" / "unet")
-    monkeypatch.setattr(training, "empty_prompt", lambda source: prompt)
-    settings = config(inputs, tmp_path, base=str(tmp_path / "base"))
-    person = tiny_person(settings.data)
-    denoiser = build_denoiser(settings, tiny_vae(), person)
-    trained_parts(denoiser, train_unet=False)
-    assert torch.equal(denoiser.unet.conv_in.weight, base.conv_in.weight)
-    assert torch.equal(denoiser.controlnet.conv_in.weight, base.conv_in.weight)
-    assert torch.equal(denoiser.encoder.prompt, prompt)
-    assert not denoiser.encoder.prompt.requires_grad and denoiser.encoder.linear.bias.requires_grad
-    vae = tiny_vae()
-    vae.register_to_config(latent_channels=9)
-    with pytest.raises(AvatarError, match=r"^base: expected .* 9 latent channels, found 4$"):
-        build_denoiser(settings, vae, person)
-
-
-def test_a_base_that_is_none_is_named(inputs: Path, tmp_path: Path):
-    settings = config(inputs, tmp_path, base=str(tmp_path))
-    with pytest.raises(AvatarError) as caught:
-        build_denoiser(settings, tiny_vae(), tiny_person(settings.data))
-    line = str(caught.value)
-    assert line.startswith("base: expected") and str(tmp_path) in line and "\n" not in line
-
-
-def test_a_base_is_not_unpickled(inputs: Path, tmp_path: Path):
-    folder = tmp_path / "base" / "unet"
-    tiny_unet().save_pretrained(folder, safe_serialization=False)
-    assert [path.suffix for path in sorted(folder.iterdir())] == [".json", ".bin"]
-    settings = config(inputs, tmp_path, base=str(tmp_path / "base"))
-    with pytest.raises(AvatarError, match="base: expected a folder or Hub id with a U-Net"):
-        build_denoiser(settings, tiny_vae(), tiny_person(settings.data))
-
-
-def test_the_empty_prompt_comes_from_the_bases_text_encoder(monkeypatch: pytest.MonkeyPatch):
-    hidden = torch.randn(1, 5, 12)
-
-    class Tokenizer:
-        @staticmethod
-        def from_pretrained(base: str, subfolder: str):
-            assert (base, subfolder) == ("owner/base", "tokenizer")
-            return lambda text, **options: SimpleNamespace(input_ids=f"{text!r}")
-
-    class Encoder:
-        @staticmethod
-        def from_pretrained(base: str, subfolder: str, use_safetensors: bool):
-            assert (base, subfolder, use_safetensors) == ("owner/base", "text_encoder", True)
-            return lambda ids: SimpleNamespace(last_hidden_state={"''": hidden}[ids])
-
-    module = SimpleNamespace(CLIPTokenizer=Tokenizer, CLIPTextModel=Encoder)
-    monkeypatch.setitem(sys.modules, "transformers", module)
-    assert torch.equal(training.empty_prompt("owner/base"), hidden)
-
-    def fails(*arguments, **options):
-        raise OSError("no such\nfile")
-
-    Encoder.from_pretrained = fails
-    with pytest.raises(AvatarError, match=r"^base: expected .* owner/base: no such file$"):
-        training.empty_prompt("owner/base")
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(AvatarError, match=r"^package transformers: .* avatar-viewer\[train\]$"):
-        training.empty_prompt("owner/base")

@@ -1,0 +1,104 @@
+"""The window while somebody drags, measured from inside: what `avatar-viewer bench` runs.
+
+    python -m avatar_viewer.viewer.measured_drag SOURCE SECONDS FIGURES.json STARTED
+
+STARTED is `time.time()` when the process was started. Opens the real window, waits for the first
+picture, moves the pad's cursor at every turn of the window's loop, rests, and writes what happened.
+It runs in a process of its own, so that start and memory are those of the viewer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.live.bench import resident_mb
+from avatar_viewer.live.render_thread import LiveState, load_avatar
+from avatar_viewer.viewer.window import ViewerWindow, prepare_process
+
+REST_S = 3.0
+TIMEOUT_S = 120.0
+
+
+def measure(source: str, seconds: float, started_s: float) -> dict[str, float | list[float]]:
+    """Figures of one window; `started_s` is when the process began, on `time.time`'s clock."""
+    prepare_process()
+    window = ViewerWindow(load_avatar, Path.cwd())
+    try:
+        window.open()
+        window_s = time.time() - started_s
+        window.load(source)
+        _turn_until(window, lambda: window.live.frames > 0 and not window.live.status)
+        first_picture_s = time.time() - started_s
+        _turn_until(window, lambda: len(window.live.thumbnails) == 4)
+        drag = _drag(window, seconds)
+        _turn_until(window, lambda: window.live.frame is not None and not window.live.frame.preview)
+        return {
+            "window_s": window_s,
+            "first_picture_s": first_picture_s,
+            **drag,
+            **_rest(window),
+            "rss_peak_mb": resident_mb(os.getpid())[1] or math.nan,
+        }
+    finally:
+        window.close()
+
+
+def _turn_until(window: ViewerWindow, condition) -> None:
+    end_s = time.perf_counter() + TIMEOUT_S
+    while not condition():
+        window.turn()
+        if window.live.failure is not None:
+            raise AvatarError(window.live.failure.message)
+        if time.perf_counter() > end_s:
+            raise AvatarError(f"the window: expected a picture within {TIMEOUT_S:g} s, found none")
+
+
+def _drag(window: ViewerWindow, seconds: float) -> dict[str, float | list[float]]:
+    """The cursor goes round the pad once; a frame counts when the window has drawn it."""
+    began = time.perf_counter()
+    frames = seen = window.live.frames
+    new: LiveState | None = None
+    shown_ms: list[float] = []
+    while (elapsed_s := time.perf_counter() - began) < seconds:
+        angle = 2 * math.pi * elapsed_s / seconds
+        window.move_pad(0.5 + 0.5 * math.cos(angle), 0.5 + 0.5 * math.sin(angle))
+        window.turn()
+        if new is not None:
+            waited_ms = (window.drawn_s - new.finished_s) * 1000
+            shown_ms.append(new.latency_ms + waited_ms)
+        # Dear PyGui shows a new picture in the second drawing after it was handed over.
+        new = window.live if window.live.frames != seen else None
+        seen = window.live.frames
+    return {"drag_fps": (seen - frames) / (time.perf_counter() - began), "shown_ms": shown_ms}
+
+
+def _rest(window: ViewerWindow) -> dict[str, float | list[float]]:
+    """What an unchanged window does."""
+    settle_s = time.perf_counter() + 1.5
+    while time.perf_counter() < settle_s:
+        window.turn()
+    frames, uploads, submissions = window.live.frames, window.uploads, window.submissions
+    began, cpu_s = time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < REST_S:
+        window.turn()
+    elapsed_s = time.perf_counter() - began
+    return {
+        "rest_renders": window.live.frames - frames,
+        "rest_uploads": window.uploads - uploads,
+        "rest_submissions": window.submissions - submissions,
+        "rest_core_share": (time.process_time() - cpu_s) / elapsed_s,
+    }
+
+
+def main(source: str, seconds: float, path: Path, started_s: float) -> None:
+    path.write_text(json.dumps(measure(source, seconds, started_s)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
