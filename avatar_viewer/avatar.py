@@ -96,14 +96,9 @@ class Avatar:
         denoiser = Denoiser(triplane, encoder, unet, controlnet)
         _check_fit(folder, info, head, denoiser, vae)
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
-        return Avatar(
-            info,
-            head,
-            denoiser.to(compute.device, **layout),
-            vae.to(compute.device, **layout),
-            schedule,
-            compute,
-        )
+        for network in (denoiser, vae):
+            nn.Module.to(network, compute.device, **layout)
+        return Avatar(info, head, denoiser, vae, schedule, compute)
 
     def save(self, folder: Path) -> None:
         """Write the avatar's folder, weights in float16; avatar.yaml comes last."""

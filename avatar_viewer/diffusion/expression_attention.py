@@ -131,7 +131,8 @@ class ExpressionUNet(UNet2DConditionModel):
         for module in unet.modules():
             if isinstance(module, Attention) and isinstance(module.processor, ExpressionAttention):
                 module.processor.start_from(module)
-        return unet if unet.dtype == base.dtype else unet.to(base.dtype)
+        nn.Module.to(unet, base.dtype)
+        return unet
 
 
 def with_prompt(prompt: Tensor, expression_tokens: Tensor) -> Tensor:
