@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from avatar_viewer.config import from_plain, read_yaml, to_plain, write_yaml
+from avatar_viewer.config import from_plain, read_yaml, take_format_version, to_plain, write_yaml
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import MAX_SIZE_PX, MAX_STEPS, ExpressionCode, SamplerName
@@ -59,14 +59,7 @@ class AvatarInfo:
 def read_avatar_info(path: Path) -> AvatarInfo:
     """Read an avatar.yaml; raises AvatarError in one line."""
     content = read_yaml(path)
-    version = content.pop("format_version", None)
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise AvatarError(f"{path}: expected format_version <= {FORMAT_VERSION}, found {version}")
-    if version > FORMAT_VERSION:
-        raise AvatarError(
-            f"{path}: made by a newer avatar-viewer; "
-            f"expected format_version <= {FORMAT_VERSION}, found {version}"
-        )
+    take_format_version(content, FORMAT_VERSION, str(path))
     return from_plain(content, AvatarInfo, str(path))
 
 

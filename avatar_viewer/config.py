@@ -73,6 +73,18 @@ def write_yaml(content: dict[str, Any], path: Path) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def take_format_version(content: dict[str, Any], newest: int, where: str) -> None:
+    """Remove `format_version` from what was read; AvatarError unless it is 1 to `newest`."""
+    version = content.pop("format_version", None)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise AvatarError(f"{where}: expected format_version <= {newest}, found {version}")
+    if version > newest:
+        raise AvatarError(
+            f"{where}: made by a newer avatar-viewer; "
+            f"expected format_version <= {newest}, found {version}"
+        )
+
+
 def to_plain(value: Any) -> Any:
     """Dataclasses, tuples and paths as mappings, lists and strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

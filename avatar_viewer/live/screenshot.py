@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from avatar_viewer.config import from_plain, to_plain
+from avatar_viewer.config import from_plain, take_format_version, to_plain
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import written_aside
 from avatar_viewer.stages import Frame, RenderRequest
@@ -47,14 +47,7 @@ def save_screenshot(frame: Frame, path: Path, avatar_source: str) -> None:
 def read_screenshot(path: Path) -> Screenshot:
     """What `save_screenshot` wrote; raises AvatarError in one line for any other file."""
     content = _read_json(path, _read_text(path))
-    version = content.pop("format_version", None)
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise AvatarError(f"{path}: expected format_version <= {FORMAT_VERSION}, found {version}")
-    if version > FORMAT_VERSION:
-        raise AvatarError(
-            f"{path}: made by a newer avatar-viewer; "
-            f"expected format_version <= {FORMAT_VERSION}, found {version}"
-        )
+    take_format_version(content, FORMAT_VERSION, str(path))
     return from_plain(content, Screenshot, str(path))
 
 
