@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -70,6 +70,9 @@ class AvatarTraining:
     """False: the U-Net stays frozen but for the expression attention, as in the paper."""
     resolution_px: int = 256
     batch_size: int = 8
+    pure_noise_share: float = 0.25
+    """Part of the pictures that are denoised from the last time, where only the conditioning tells
+    what to draw: few-step sampling starts there. The rest is spread evenly over all times."""
     zooms: int = 1
     """Random enlargements of each picture that are trained on beside the picture itself."""
     plane_channels: int = 8
@@ -115,7 +118,8 @@ def train_avatar(config: AvatarTraining) -> None:
 
     def loss_function(step: int, generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(views), (config.batch_size,), generator=generator)
-        return v_loss(denoiser, [views[i] for i in chosen], schedule, generator)
+        batch = [views[i] for i in chosen]
+        return v_loss(denoiser, batch, schedule, generator, config.pure_noise_share)
 
     def sheet(path: Path) -> None:
         _write_sheet(path, denoiser, vae, held_out, config)
@@ -209,13 +213,21 @@ def trained_parts(denoiser: Denoiser, train_unet: bool) -> dict[str, nn.Module]:
     return {name: getattr(denoiser, name) for name in names}
 
 
-def v_loss(denoiser: Denoiser, views: list[View], schedule, generator: torch.Generator) -> Tensor:
+def v_loss(
+    denoiser: Denoiser,
+    views: list[View],
+    schedule: DDIMScheduler,
+    generator: torch.Generator,
+    pure_noise_share: float = 0.0,
+) -> Tensor:
     """Mean squared error of v = alpha * noise - sigma * latents (paper, section 3.4)."""
     latents = torch.stack([view.latents for view in views])
     noise = torch.randn(latents.shape, generator=generator)
-    times = torch.randint(schedule.config.num_train_timesteps, (len(views),), generator=generator)
-    noisy = schedule.add_noise(latents, noise, times)
-    target = schedule.get_velocity(latents, noise, times)
+    end = schedule.config["num_train_timesteps"]
+    times = torch.randint(end, (len(views),), generator=generator)
+    times[torch.rand(len(views), generator=generator) < pure_noise_share] = end - 1
+    noisy = schedule.add_noise(latents, noise, times)  # pyright: ignore[reportArgumentType]
+    target = schedule.get_velocity(latents, noise, times)  # pyright: ignore[reportArgumentType]
     conditioning = denoiser.condition(
         [view.gbuffer for view in views], torch.stack([view.code for view in views])
     )
