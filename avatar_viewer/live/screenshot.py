@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ def save_screenshot(frame: Frame, path: Path, avatar_source: str) -> None:
     info.add_text(TEXT_KEY, json.dumps(content))
     with written_aside(path) as aside:
         Image.fromarray(frame.rgb).save(aside, format="PNG", pnginfo=info)
+
+
+def new_path(folder: Path) -> Path:
+    """A file of that folder, named by the time, that is not there yet."""
+    name = f"avatar-{datetime.now():%Y%m%d-%H%M%S}"
+    candidates = (folder / f"{name}{suffix}.png" for suffix in ("", *(f"-{i}" for i in range(99))))
+    return next((path for path in candidates if not path.exists()), folder / f"{name}-99.png")
 
 
 def read_screenshot(path: Path) -> Screenshot:

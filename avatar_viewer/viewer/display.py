@@ -42,3 +42,11 @@ def _library(name: str, debian_package: str) -> ctypes.CDLL:
 
 def _no_window(problem: str) -> AvatarError:
     return AvatarError(f"{problem}; without a window use: {HEADLESS_COMMAND}")
+
+
+def prepare_process() -> None:
+    """What must be so before a window opens and torch is loaded; AvatarError without a display."""
+    require_display()
+    # OpenMP reads this when torch is loaded. By default its threads spin at every barrier, which
+    # slows rendering severalfold where the cores also have the window to draw, or other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -19,7 +19,8 @@ from pathlib import Path
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.live.bench import resident_mb
 from avatar_viewer.live.render_thread import LiveState, load_avatar
-from avatar_viewer.viewer.window import ViewerWindow, prepare_process
+from avatar_viewer.viewer.display import prepare_process
+from avatar_viewer.viewer.window import ViewerWindow
 
 REST_S = 3.0
 TIMEOUT_S = 120.0

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,7 @@ import dearpygui.dearpygui as dpg
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.live.render_thread import LiveState, Load, RenderThread, load_avatar
 from avatar_viewer.viewer.actions import ACTIONS, Commands, help_lines
-from avatar_viewer.viewer.display import require_display
+from avatar_viewer.viewer.display import prepare_process
 from avatar_viewer.viewer.pad_panel import WIDTH_PX, PadPanel
 from avatar_viewer.viewer.pointer import Pointer
 from avatar_viewer.viewer.settings_panel import SettingsPanel
@@ -71,14 +69,6 @@ def run(
             window.loop(exit_after_s)
     finally:
         window.close()
-
-
-def prepare_process() -> None:
-    """What must be so before a window opens and torch is loaded; AvatarError without a display."""
-    require_display()
-    # OpenMP reads this when torch is loaded. By default its threads spin at every barrier, which
-    # slows rendering severalfold where the cores also have the window to draw, or other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 class ViewerWindow:
@@ -146,13 +136,16 @@ class ViewerWindow:
 
     def turn(self) -> None:
         """One round of the loop: show what is new, draw, obey, ask for what is wanted, pause."""
-        start_s = time.perf_counter()
+        start_s, uploads = time.perf_counter(), self.uploads
         self._take_in(start_s)
         dpg.render_dearpygui_frame()
         self.drawn_s = time.perf_counter()
+        picture_is_new = self.uploads != uploads
         dpg.run_callbacks(dpg.get_callback_queue())
         self._submit(time.perf_counter())
-        self._pause(start_s, self.drawn_s - start_s)
+        # Dear PyGui shows a new picture only in the second drawing after it was handed over.
+        if not picture_is_new:
+            self._pause(start_s, self.drawn_s - start_s)
 
     # What keys and buttons do (`actions.Commands`).
 
@@ -186,9 +179,9 @@ class ViewerWindow:
         if frame is None or source is None:
             self._status.say("Screenshot: there is no picture yet", is_error=True)
             return
-        from avatar_viewer.live.screenshot import save_screenshot
+        from avatar_viewer.live.screenshot import new_path, save_screenshot
 
-        path = _new_path(self._screenshot_folder)
+        path = new_path(self._screenshot_folder)
         try:
             save_screenshot(frame, path, source)
         except AvatarError as error:
@@ -302,10 +295,3 @@ class ViewerWindow:
             pace_s = IDLE_FRAME_S
         self._wake.wait(max(0.0, start_s + pace_s - time.perf_counter()))
         self._wake.clear()
-
-
-def _new_path(folder: Path) -> Path:
-    """A file of that folder that is not there yet."""
-    name = f"avatar-{datetime.now():%Y%m%d-%H%M%S}"
-    candidates = (folder / f"{name}{suffix}.png" for suffix in ("", *(f"-{i}" for i in range(99))))
-    return next((path for path in candidates if not path.exists()), folder / f"{name}-99.png")
