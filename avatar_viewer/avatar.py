@@ -11,13 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler
+from diffusers import ControlNetModel, DDIMScheduler
 from PIL import Image
 from torch import Tensor, nn
 
 from avatar_viewer.avatar_info import AvatarInfo, read_avatar_info, write_avatar_info
 from avatar_viewer.device import Compute, best_compute
-from avatar_viewer.diffusion.autoencoder import decode, pixels_per_latent, to_uint8
+from avatar_viewer.diffusion.autoencoder import (
+    Autoencoder,
+    decode,
+    load_autoencoder,
+    pixels_per_latent,
+    to_uint8,
+)
 from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, ExpressionEncoder
 from avatar_viewer.diffusion.denoiser import Denoiser
 from avatar_viewer.diffusion.expression_attention import ExpressionUNet
@@ -59,7 +65,7 @@ class Avatar:
         info: AvatarInfo,
         head: HeadPoser,
         denoiser: Denoiser,
-        vae: AutoencoderKL,
+        vae: Autoencoder,
         schedule: DDIMScheduler,
         compute: Compute,
     ) -> None:
@@ -91,7 +97,7 @@ class Avatar:
         progress("ControlNet")
         controlnet = load_network(ControlNetModel, folder / "controlnet", compute.dtype)
         progress("decoder")
-        vae = load_network(AutoencoderKL, folder / "vae", compute.dtype)
+        vae = load_autoencoder(folder / "vae", compute.dtype)
         schedule = _load_schedule(folder / "scheduler" / "scheduler_config.json")
         denoiser = Denoiser(triplane, encoder, unet, controlnet)
         _check_fit(folder, info, head, denoiser, vae)
@@ -299,7 +305,7 @@ def _load_schedule(path: Path) -> DDIMScheduler:
 
 
 def _check_fit(
-    folder: Path, info: AvatarInfo, head: HeadPoser, denoiser: Denoiser, vae: AutoencoderKL
+    folder: Path, info: AvatarInfo, head: HeadPoser, denoiser: Denoiser, vae: Autoencoder
 ) -> None:
     """That the parts of a folder belong together."""
     unet, controlnet = denoiser.unet.config, denoiser.controlnet.config

@@ -1,14 +1,17 @@
-"""Pictures <-> latents: diffusers' KL autoencoder in any size."""
+"""Pictures <-> latents: diffusers' autoencoders, KL or tiny, in any size."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional
+
+from avatar_viewer.weights import CONFIG_FILE, load_network, read_json
 
 Autoencoder = AutoencoderKL | AutoencoderTiny
 
@@ -36,6 +39,13 @@ def build_autoencoder(
         mid_block_add_attention=False,
         **sizes,
     )
+
+
+def load_autoencoder(folder: Path, dtype: torch.dtype = torch.float32) -> Autoencoder:
+    """An autoencoder of either kind, as its config.json says."""
+    kind = read_json(folder / CONFIG_FILE).get("_class_name")
+    cls = AutoencoderTiny if kind == "AutoencoderTiny" else AutoencoderKL
+    return load_network(cls, folder, dtype)
 
 
 def fold_of(vae: Autoencoder) -> int:

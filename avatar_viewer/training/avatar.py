@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,7 +21,14 @@ from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.data.frames import FrameRecord
 from avatar_viewer.data.person import Person, load_person
 from avatar_viewer.device import best_compute
-from avatar_viewer.diffusion.autoencoder import decode, encode, pixels_per_latent, to_uint8
+from avatar_viewer.diffusion.autoencoder import (
+    Autoencoder,
+    decode,
+    encode,
+    load_autoencoder,
+    pixels_per_latent,
+    to_uint8,
+)
 from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
 from avatar_viewer.diffusion.expression_attention import expression_parameters
 from avatar_viewer.diffusion.samplers import initial_noise, sample, training_schedule
@@ -30,7 +37,6 @@ from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import GBuffer
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.training.vae import to_signed
-from avatar_viewer.weights import load_network
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class View:
 def train_avatar(config: AvatarTraining) -> None:
     """Train, or go on with a run that was cut off; write `out/avatar` at every sample sheet."""
     torch.manual_seed(config.loop.seed)
-    vae = load_network(AutoencoderKL, config.vae)
+    vae = load_autoencoder(config.vae)
     print("fitting expression codes", flush=True)
     person = load_person(config.data, config.head, config.out / "person")
     denoiser = build_denoiser(config, vae, person)
@@ -130,7 +136,7 @@ def train_avatar(config: AvatarTraining) -> None:
         avatar.save(config.out / "avatar")
 
 
-def build_denoiser(config: AvatarTraining, vae: AutoencoderKL, person: Person) -> Denoiser:
+def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> Denoiser:
     """The networks before the first step."""
     channels = vae.config["latent_channels"]
     if config.base is not None:
@@ -235,7 +241,7 @@ def v_loss(
 
 
 def _views(
-    record: FrameRecord, person: Person, vae: AutoencoderKL, config: AvatarTraining
+    record: FrameRecord, person: Person, vae: Autoencoder, config: AvatarTraining
 ) -> list[View]:
     """A frame as it is, and enlarged by factors that depend on nothing but its id."""
     rng = np.random.default_rng([config.loop.seed, *record.id.encode()])
@@ -244,7 +250,7 @@ def _views(
 
 
 def _view(
-    record: FrameRecord, person: Person, vae: AutoencoderKL, config: AvatarTraining, zoom: float
+    record: FrameRecord, person: Person, vae: Autoencoder, config: AvatarTraining, zoom: float
 ) -> View:
     size = config.resolution_px
     rgb = torch.from_numpy(record.rgb(size, zoom=zoom)).permute(2, 0, 1)[None]
@@ -256,7 +262,7 @@ def _view(
 
 
 def _assemble(
-    config: AvatarTraining, person: Person, denoiser: Denoiser, vae: AutoencoderKL
+    config: AvatarTraining, person: Person, denoiser: Denoiser, vae: Autoencoder
 ) -> Avatar:
     corners = []
     for kind in config.corners:
@@ -279,7 +285,7 @@ def _assemble(
 
 
 def _write_sheet(
-    path: Path, denoiser: Denoiser, vae: AutoencoderKL, views: list[View], config: AvatarTraining
+    path: Path, denoiser: Denoiser, vae: Autoencoder, views: list[View], config: AvatarTraining
 ) -> None:
     """Three rows: the decoded truth, one denoising step, the full steps."""
     truth = torch.stack([view.latents for view in views])

@@ -10,9 +10,11 @@ from avatar_viewer.diffusion.autoencoder import (
     decode,
     encode,
     fold_of,
+    load_autoencoder,
     pixels_per_latent,
     to_uint8,
 )
+from avatar_viewer.weights import save_network
 
 
 def taesd_like() -> AutoencoderTiny:
@@ -81,3 +83,13 @@ def test_to_uint8():
     assert picture[0, :, 0].tolist() == [0, 0, 64, 128, 255, 255]
     assert picture[1, :, 1].tolist() == [255, 255, 191, 128, 0, 0]
     assert to_uint8(rgb.bfloat16()[None]).shape == (1, 2, 6, 3)
+
+
+@torch.no_grad()
+def test_either_kind_is_loaded_as_what_it_is(case, tmp_path):
+    vae, _, pixels = case
+    save_network(vae, tmp_path, torch.float32)
+    loaded = load_autoencoder(tmp_path)
+    assert type(loaded) is type(vae) and pixels_per_latent(loaded) == pixels
+    latents = torch.randn(1, 4, 3, 3)
+    assert torch.equal(decode(loaded, latents), decode(vae.eval(), latents))
