@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from tiny import (
     CODE_DIM,
     LATENT_CHANNELS,
@@ -14,7 +15,10 @@ from tiny import (
 )
 
 from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
-from avatar_viewer.diffusion.expression_attention import expression_parameters
+from avatar_viewer.diffusion.expression_attention import (
+    ExpressionAttention,
+    expression_parameters,
+)
 from avatar_viewer.raster.gbuffer import rasterize
 from avatar_viewer.stages import GBuffer
 
@@ -98,3 +102,22 @@ def test_the_stem_and_the_fold_together_reach_the_latents_size(gbuffers, latents
         conditioning = denoiser.condition(gbuffers, CODES)
         assert conditioning.control.shape == (BATCH, 14 * factor**2, *2 * [SIZE_PX // factor])
         assert denoiser(latents, TIMES, conditioning).shape == latents.shape
+
+
+def test_the_same_code_builds_the_paper_s_size():
+    """Stable Diffusion 2.1's U-Net; on the meta device, so that no memory is taken."""
+    with torch.device("meta"):
+        base = UNet2DConditionModel(
+            cross_attention_dim=1024,
+            attention_head_dim=(5, 10, 20, 20),
+            use_linear_projection=True,
+        )
+        denoiser = Denoiser.build(base, DenoiserConfig(code_dim=206), ((-1.0,) * 3, (1.0,) * 3))
+    layers = [m for m in denoiser.unet.modules() if isinstance(m, ExpressionAttention)]
+    assert len(layers) == 15
+    assert denoiser.fold_factor == 1
+    assert denoiser.triplane.planes.shape == (3, 16, 512, 512)
+    assert denoiser.encoder.linear.weight.shape == (4096, 206)
+    stem = denoiser.controlnet.controlnet_cond_embedding
+    assert stem.conv_in.weight.shape == (16, 8 + 48, 3, 3)
+    assert stem.conv_out.weight.shape[:2] == (320, 256)
