@@ -35,4 +35,4 @@ $(VENV)/.dev: $(INSTALL_FROM) | $(BIN)/python
 
 $(BIN)/python:
 	$(if $(PYTHON),,$(error no Python >= 3.11 found; install one or say make PYTHON=/path/to/python))
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -f $(BIN)/python; exit 1; }  # half of one is none

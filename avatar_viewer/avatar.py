@@ -7,51 +7,45 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import ControlNetModel, DDIMScheduler
+from diffusers import DDIMScheduler
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from avatar_viewer.avatar_info import AvatarInfo, read_avatar_info, write_avatar_info
+from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
+from avatar_viewer.avatar_info import AvatarInfo
 from avatar_viewer.device import Compute, best_compute
 from avatar_viewer.diffusion.autoencoder import (
     Autoencoder,
     decode,
-    load_autoencoder,
     pixels_per_latent,
     to_uint8,
 )
-from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, ExpressionEncoder
 from avatar_viewer.diffusion.denoiser import Denoiser
-from avatar_viewer.diffusion.expression_attention import ExpressionUNet
 from avatar_viewer.diffusion.samplers import initial_noise, sample
-from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.mesh_cache import HeadPoser
-from avatar_viewer.head.nphm import GAZE_DIM, NPHM
-from avatar_viewer.head.storage import (
-    CANONICAL_HEAD_FILE,
-    load_canonical_head,
-    save_canonical_head,
-)
-from avatar_viewer.raster.gbuffer import rasterize, vertex_normals
+from avatar_viewer.raster.gbuffer import rasterize
 from avatar_viewer.raster.shading import shade
 from avatar_viewer.stages import (
     Camera,
-    CanonicalHead,
     Conditioning,
     ExpressionCode,
     Frame,
     GBuffer,
     RenderRequest,
 )
-from avatar_viewer.weights import load_network, read_json, save_network
 
-PARTS = ("head", "triplane", "expression_encoder", "unet", "controlnet", "vae", "scheduler")
-"""The folders of an avatar, beside avatar.yaml."""
+STAGE_PARTS = {
+    "head": "head or avatar.yaml",
+    "raster": "head or avatar.yaml",
+    "condition": "triplane or expression_encoder",
+    "denoise": "unet, controlnet or scheduler",
+    "decode": "vae",
+}
+"""Which files a failing stage points to; the stages in their order."""
 
 KEPT_VIEWS = 8
 """How many views' conditioning is kept: those of the pad's corners and of the view at rest."""
@@ -86,39 +80,31 @@ class Avatar:
         """
         folder = resolve(source, progress)
         compute = compute or best_compute()
-        info = read_avatar_info(folder / "avatar.yaml")
-        progress("head model")
-        head = _load_head(folder / "head", compute.device)
-        progress("triplane and expression encoder")
-        triplane = load_network(TriPlane, folder / "triplane")
-        encoder = load_network(ExpressionEncoder, folder / "expression_encoder")
-        progress("U-Net")
-        unet = load_network(ExpressionUNet, folder / "unet", compute.dtype)
-        progress("ControlNet")
-        controlnet = load_network(ControlNetModel, folder / "controlnet", compute.dtype)
-        progress("decoder")
-        vae = load_autoencoder(folder / "vae", compute.dtype)
-        schedule = _load_schedule(folder / "scheduler" / "scheduler_config.json")
-        denoiser = Denoiser(triplane, encoder, unet, controlnet)
-        _check_fit(folder, info, head, denoiser, vae)
-        layout: dict[str, Any] = {"memory_format": torch.channels_last}
-        for network in (denoiser, vae):
-            nn.Module.to(network, compute.device, **layout)
-        return Avatar(info, head, denoiser, vae, schedule, compute)
+        avatar = Avatar(*load_parts(folder, compute, progress), compute)
+        progress("trial picture")
+        avatar._check_renders(folder)
+        return avatar
 
     def save(self, folder: Path) -> None:
         """Write the avatar's folder, weights in float16; avatar.yaml comes last."""
-        save_network(self.head.nphm, folder / "head")
-        save_canonical_head(
-            folder / "head" / CANONICAL_HEAD_FILE, self.head.head, self.head.identity
-        )
-        save_network(self.denoiser.triplane, folder / "triplane")
-        save_network(self.denoiser.encoder, folder / "expression_encoder")
-        save_network(self.denoiser.unet, folder / "unet")
-        save_network(self.denoiser.controlnet, folder / "controlnet")
-        save_network(self.vae, folder / "vae")
-        self.schedule.save_pretrained(folder / "scheduler")
-        write_avatar_info(self.info, folder / "avatar.yaml")
+        save_parts(Parts(self.info, self.head, self.denoiser, self.vae, self.schedule), folder)
+
+    @torch.inference_mode()
+    def _check_renders(self, folder: Path) -> None:
+        """Render a tiny picture: some faults of a config.json show only when it is used."""
+        size_px = 2 * self.pixels_per_bottleneck
+        info = replace(self.info, resolution_px=size_px)
+        tiny = Avatar(info, self.head, self.denoiser, self.vae, self.schedule, self.compute)
+        camera = info.default_view.camera(size_px, size_px)
+        request = RenderRequest(info.corners[0].expression, camera, steps=1, sampler=info.sampler)
+        stage_ms: dict[str, float] = {}
+        try:
+            tiny._image(request, lambda: False, stage_ms)
+        except Exception as error:
+            failed = next(parts for stage, parts in STAGE_PARTS.items() if stage not in stage_ms)
+            raise AvatarError(
+                f"{folder}: {failed}: expected configs that can run, found: {one_line(error)}"
+            ) from error
 
     @torch.inference_mode()
     def render(
@@ -246,93 +232,6 @@ def crop_and_resize(rgb: np.ndarray, camera: Camera) -> np.ndarray:
         box=(margin, 0, width - margin, height),
     )
     return np.asarray(picture)
-
-
-def resolve(source: str | Path, progress: Callable[[str], None]) -> Path:
-    """The folder of an avatar given as a folder or as a Hub id ("owner/name")."""
-    text = str(source)
-    try:
-        folder = Path(source).expanduser()
-        if folder.is_dir():
-            return folder
-    except (OSError, RuntimeError) as error:
-        raise AvatarError(
-            f"{source}: expected an avatar's folder or a Hub id, found: {one_line(error)}"
-        ) from error
-    looks_like_id = text.count("/") == 1 and not text.startswith((".", "/", "~"))
-    if folder.exists() or not looks_like_id:
-        found = "a file" if folder.exists() else "nothing"
-        raise AvatarError(f"{source}: expected an avatar's folder or a Hub id, found {found}")
-    from huggingface_hub import snapshot_download
-
-    progress(f"{text} from the Hub")
-    patterns = ["*.yaml", "*.json", "*.safetensors", "README.md"]
-    try:
-        return Path(snapshot_download(text, allow_patterns=patterns))
-    except Exception as error:
-        raise AvatarError(
-            f"{source}: expected an avatar's folder or a Hub id, found no folder, and the Hub"
-            f" answered {type(error).__name__}"
-        ) from error
-
-
-def _load_head(folder: Path, device: torch.device) -> HeadPoser:
-    nphm = load_network(NPHM, folder)
-    head, identity = load_canonical_head(folder / CANONICAL_HEAD_FILE)
-    if len(identity) != nphm.identity_dim:
-        raise AvatarError(
-            f"{folder / CANONICAL_HEAD_FILE}: expected an identity code of "
-            f"{nphm.identity_dim} values, found {len(identity)}"
-        )
-    on_device = CanonicalHead(head.vertices.to(device), head.faces.to(device))
-    nn.Module.to(nphm, device)
-    return HeadPoser(nphm, on_device, identity.to(device), vertex_normals)
-
-
-def _load_schedule(path: Path) -> DDIMScheduler:
-    config = read_json(path)
-    try:
-        schedule = DDIMScheduler.from_config(config)
-    except Exception as error:
-        raise AvatarError(f"{path}: expected a DDIM schedule, found: {one_line(error)}") from error
-    assert isinstance(schedule, DDIMScheduler)
-    if schedule.config["prediction_type"] != "v_prediction":
-        raise AvatarError(
-            f"{path}: expected prediction_type v_prediction, found "
-            f"{schedule.config['prediction_type']}"
-        )
-    return schedule
-
-
-def _check_fit(
-    folder: Path, info: AvatarInfo, head: HeadPoser, denoiser: Denoiser, vae: Autoencoder
-) -> None:
-    """That the parts of a folder belong together."""
-    unet, controlnet = denoiser.unet.config, denoiser.controlnet.config
-    encoder = denoiser.encoder.config
-    channels = (GEOMETRY_CHANNELS + denoiser.triplane.features) * denoiser.fold_factor**2
-    control_stride = 2 ** (len(controlnet["conditioning_embedding_out_channels"]) - 1)
-    widths = [list(net["block_out_channels"]) for net in (unet, controlnet)]
-    token_dim, size_px = unet["cross_attention_dim"], pixels_per_latent(vae)
-    for what, expected, found in (
-        ("avatar.yaml: values of an expression", encoder["code_dim"], info.expression_dim),
-        ("head: values of an expression", encoder["code_dim"], head.nphm.expression_dim + GAZE_DIM),
-        ("vae: latent channels", unet["in_channels"], vae.config["latent_channels"]),
-        ("controlnet: latent channels", unet["in_channels"], controlnet["in_channels"]),
-        ("vae: pixels per latent", denoiser.fold_factor * control_stride, size_px),
-        ("controlnet: channels of control", channels, controlnet["conditioning_channels"]),
-        ("controlnet: cross_attention_dim", token_dim, controlnet["cross_attention_dim"]),
-        ("controlnet: block_out_channels", *widths),
-        ("expression_encoder: token_dim", token_dim, encoder["token_dim"]),
-        ("expression_encoder: tokens", ExpressionUNet.expression_tokens, encoder["tokens"]),
-    ):
-        if expected != found:
-            raise AvatarError(f"{folder}/{what}: expected {expected}, found {found}")
-    if info.resolution_px % size_px:
-        raise AvatarError(
-            f"{folder}/avatar.yaml: resolution_px: expected a multiple of {size_px}, "
-            f"found {info.resolution_px}"
-        )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that `--help` and the window come at once.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.run()
     except AvatarError as error:
         if command.debug:
-            raise
+            traceback.print_exc()
         print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

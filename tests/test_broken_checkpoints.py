@@ -127,6 +127,26 @@ def test_a_pickle_is_never_unpickled(folder: Path, tmp_path: Path, file: str, wr
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("triplane/config.json", {"box_min": "x"}),
+        ("unet/config.json", {"freq_shift": "x"}),
+        ("unet/config.json", {"norm_eps": "x"}),
+        ("controlnet/config.json", {"controlnet_conditioning_channel_order": "x"}),
+        ("controlnet/config.json", {"norm_num_groups": -1}),
+        ("vae/config.json", {"scaling_factor": "x"}),
+    ],
+)
+def test_a_config_that_only_fails_when_it_is_used(
+    folder: Path, file: str, change: dict[str, object]
+):
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**content, **change}))
+    line = load_error(folder)
+    assert line.startswith(str(folder)) and Path(file).parent.name in line
+
+
 def edit_yaml(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     content = yaml.safe_load(path.read_text())
     edit(content)
@@ -255,7 +275,9 @@ def test_the_command_line_says_one_line_and_exits_with_2(
     assert not (tmp_path / "out.png").exists()
 
 
-def test_debug_shows_the_traceback(folder: Path, tmp_path: Path):
+def test_debug_shows_the_traceback(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     (folder / "avatar.yaml").unlink()
-    with pytest.raises(AvatarError, match=r"avatar\.yaml"):
-        rendered(folder, tmp_path / "out.png", "--debug")
+    assert rendered(folder, tmp_path / "out.png", "--debug") == 2
+    assert "Traceback" in capsys.readouterr().err

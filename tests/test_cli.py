@@ -18,7 +18,7 @@ from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.cli import COMMANDS, main
 from avatar_viewer.config import DEMO_FOLDER
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.screenshot import read_screenshot
+from avatar_viewer.live.screenshot import EMBEDDED, read_screenshot
 from avatar_viewer.live.still import Picture
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import LAYERS, ExpressionCode, Frame, RenderRequest
@@ -188,6 +188,35 @@ def test_a_screenshot_is_made_again(
     assert "--from: expected no other option" in one_error_line(capsys)
 
 
+def test_a_screenshot_finds_its_avatar_from_anywhere(
+    loaded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    main(["render", "--ckpt", "mine", "--out", str(first)])
+    monkeypatch.chdir("/")
+    assert main(["render", "--from", str(first), "--out", str(again)]) == 0
+    assert loaded == ["mine", str(tmp_path / "mine")]
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_a_screenshot_of_the_embedded_avatar_names_no_folder(
+    loaded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for demo in (here, there):
+        demo.mkdir()
+    monkeypatch.setattr("avatar_viewer.config.DEMO_FOLDER", here)
+    monkeypatch.setattr("avatar_viewer.live.screenshot.DEMO_FOLDER", here)
+    main(["render", "--out", str(tmp_path / "first.png")])
+    assert read_screenshot(tmp_path / "first.png").avatar_source == EMBEDDED
+    monkeypatch.setattr("avatar_viewer.live.screenshot.DEMO_FOLDER", there)
+    words = ["--from", str(tmp_path / "first.png"), "--out", str(tmp_path / "again.png")]
+    assert main(["render", *words]) == 0
+    assert loaded == [str(here), str(there)]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -256,8 +285,9 @@ def test_an_error_is_one_line_and_a_traceback_only_with_debug(
     assert main(words) == 2
     assert one_error_line(capsys).endswith("broken: expected an avatar, found a broken one")
     for debug in (["--debug", *words], [*words, "--debug"]):
-        with pytest.raises(AvatarError):
-            main(debug)
+        assert main(debug) == 2
+        said = capsys.readouterr().err
+        assert "Traceback" in said and "found a broken one" in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize("model", ["head", "vae", "avatar"])

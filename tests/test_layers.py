@@ -20,7 +20,7 @@ LEVELS = (
     {"live"},
     {"evaluation", "training"},
     {"data", "expression"},
-    {"avatar", "avatar_info"},
+    {"avatar", "avatar_folder", "avatar_info"},
     {"diffusion"},
     {"raster"},
     {"head"},

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, safe_open, save_file
 from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS, HeadSampler, HeadScans
 from avatar_viewer.data.makehuman import ARKIT_UNITS, MakeHuman, macro_targets, unit_weights
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.files import written_aside
+from avatar_viewer.files import make_folder, written_aside
 from avatar_viewer.head.frame import BOX_MAX, BOX_MIN, UNITS_PER_METRE
 
 FORMAT = 1
@@ -90,8 +90,8 @@ def sample_heads(
     """
     if identities < 1 or expressions < 1:
         raise AvatarError("identities, expressions: expected 1 or more, found less")
+    make_folder(out)
     sampler = HeadSampler()
-    out.mkdir(parents=True, exist_ok=True)
     names = []
     for index in range(identities):
         rng = np.random.default_rng((seed, index))

@@ -15,6 +15,9 @@ from avatar_viewer.weights import CONFIG_FILE, load_network, read_json
 
 Autoencoder = AutoencoderKL | AutoencoderTiny
 
+NORM_GROUPS = 8
+"""Of `build_autoencoder`; every level's width is a multiple."""
+
 
 def build_autoencoder(
     channels: tuple[int, ...], latent_channels: int, fold: int = 1, layers_per_block: int = 1
@@ -35,7 +38,7 @@ def build_autoencoder(
         out_channels=3 * fold**2,
         layers_per_block=layers_per_block,
         latent_channels=latent_channels,
-        norm_num_groups=8,
+        norm_num_groups=NORM_GROUPS,
         mid_block_add_attention=False,
         **sizes,
     )

@@ -77,7 +77,9 @@ def _evaluate(avatar: Avatar, person: Person, steps: int) -> list[Scores]:
     scores = []
     for record in person.records:
         camera = person.head_frame.camera(record.camera, size)
-        request = RenderRequest(person.expression(record), camera, steps=steps)
+        request = RenderRequest(
+            person.expression(record), camera, steps=steps, sampler=avatar.info.sampler
+        )
         scores.append(score(avatar.render(request).rgb, record.rgb(size)))
     return scores
 

@@ -112,7 +112,12 @@ def render_still(
     """
     from avatar_viewer.avatar import Avatar
     from avatar_viewer.config import DEMO_FOLDER
-    from avatar_viewer.live.screenshot import read_screenshot, save_screenshot
+    from avatar_viewer.live.screenshot import (
+        lasting_source,
+        loadable_source,
+        read_screenshot,
+        save_screenshot,
+    )
 
     picture.check()
     if out.suffix.lower() != ".png":
@@ -122,7 +127,7 @@ def render_still(
     if shot is not None and picture.chosen():
         found = ", ".join(f"--{name}" for name in picture.chosen())
         raise AvatarError(f"--from: expected no other option of the picture, found {found}")
-    source = source or (shot.avatar_source if shot else str(DEMO_FOLDER))
+    source = source or (loadable_source(shot.avatar_source) if shot else str(DEMO_FOLDER))
     avatar = Avatar.load(source)
     frame = avatar.render(shot.request if shot else picture.request(avatar.info))
-    save_screenshot(frame, out, source)
+    save_screenshot(frame, out, lasting_source(source))

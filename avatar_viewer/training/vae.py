@@ -13,7 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from avatar_viewer.data.frames import read_frames
-from avatar_viewer.diffusion.autoencoder import build_autoencoder, decode, encode, to_uint8
+from avatar_viewer.diffusion.autoencoder import (
+    NORM_GROUPS,
+    build_autoencoder,
+    decode,
+    encode,
+    to_uint8,
+)
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.weights import load_network, save_network
@@ -46,6 +52,13 @@ class VaeTraining:
     square_weight: float = 10.0
 
     def __post_init__(self) -> None:
+        for name in ("fold", "batch_size", "latent_channels"):
+            if getattr(self, name) < 1:
+                raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        if not self.channels or any(width < 1 or width % NORM_GROUPS for width in self.channels):
+            raise AvatarError(
+                f"channels: expected multiples of {NORM_GROUPS}, found {list(self.channels)}"
+            )
         stride = self.fold * 2 ** (len(self.channels) - 1)
         for name in ("resolution_px", "crop_px"):
             size = getattr(self, name)

@@ -179,11 +179,11 @@ class ViewerWindow:
         if frame is None or source is None:
             self._status.say("Screenshot: there is no picture yet", is_error=True)
             return
-        from avatar_viewer.live.screenshot import new_path, save_screenshot
+        from avatar_viewer.live.screenshot import lasting_source, new_path, save_screenshot
 
         path = new_path(self._screenshot_folder)
         try:
-            save_screenshot(frame, path, source)
+            save_screenshot(frame, path, lasting_source(source))
         except AvatarError as error:
             self._status.say(str(error), is_error=True)
         else:

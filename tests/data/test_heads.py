@@ -77,6 +77,12 @@ def test_a_person_that_is_none(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
+def test_an_unwritable_folder_is_named_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(AvatarError, match="file/heads: expected a folder to write to"):
+        heads.sample_heads(tmp_path / "file" / "heads")
+
+
 @pytest.fixture(scope="module")
 def person(tmp_path_factory):
     folder = tmp_path_factory.mktemp("person")

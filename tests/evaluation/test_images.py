@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,18 @@ def test_a_splits_report(data: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         score(rendered, record.rgb(32)).psnr
     )
     assert len(person.expression(record).values) == CODE_DIM
+
+
+def test_the_avatars_own_sampler_is_measured(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    avatar = tiny_avatar()
+    avatar.info = replace(avatar.info, sampler="lcm")
+    monkeypatch.setattr(images.Avatar, "load", lambda source: avatar)
+    samplers, render = set(), avatar.render
+    monkeypatch.setattr(avatar, "render", lambda r: (samplers.add(r.sampler), render(r))[1])
+    evaluate("any", data, "test", None)
+    assert samplers == {"lcm"}
 
 
 def test_an_avatar_that_shows_the_truth_is_perfect(

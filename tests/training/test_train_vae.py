@@ -136,6 +136,10 @@ def test_bfloat16_trains_too(data: Path, tmp_path: Path):
         ({"crop_px": 64}, r"crop_px: expected at most resolution_px \(32\), found 64"),
         ({"crop_px": 18}, "crop_px: expected a multiple of 4, found 18"),
         ({"resolution_px": 0}, "resolution_px: expected a multiple of 4, found 0"),
+        ({"fold": 0}, "fold: expected 1 or more, found 0"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+        ({"channels": ()}, r"channels: expected multiples of 8, found \[\]"),
+        ({"channels": (16, 12)}, r"channels: expected multiples of 8, found \[16, 12\]"),
         ({"channels": (16, 16, 16), "crop_px": 24}, "crop_px: expected a multiple of 16, found 24"),
     ],
 )

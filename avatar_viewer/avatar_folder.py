@@ -1,0 +1,171 @@
+"""An avatar's folder: which files there are, how they are read, and that they belong together.
+
+avatar.yaml        name, licence, provenance, resolution, default view, corner expressions
+head/  triplane/  expression_encoder/  unet/  controlnet/  vae/
+                   config.json and safetensors of one network each;
+                   head/ also has canonical_head.safetensors
+scheduler/         the noise schedule
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import ControlNetModel, DDIMScheduler
+from torch import nn
+
+from avatar_viewer.avatar_info import AvatarInfo, read_avatar_info, write_avatar_info
+from avatar_viewer.device import Compute
+from avatar_viewer.diffusion.autoencoder import Autoencoder, load_autoencoder, pixels_per_latent
+from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, ExpressionEncoder
+from avatar_viewer.diffusion.denoiser import Denoiser
+from avatar_viewer.diffusion.expression_attention import ExpressionUNet
+from avatar_viewer.diffusion.triplane import TriPlane
+from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.head.mesh_cache import HeadPoser
+from avatar_viewer.head.nphm import GAZE_DIM, NPHM
+from avatar_viewer.head.storage import (
+    CANONICAL_HEAD_FILE,
+    load_canonical_head,
+    save_canonical_head,
+)
+from avatar_viewer.raster.gbuffer import vertex_normals
+from avatar_viewer.stages import CanonicalHead
+from avatar_viewer.weights import load_network, read_json, save_network
+
+
+class Parts(NamedTuple):
+    """What an avatar is made of."""
+
+    info: AvatarInfo
+    head: HeadPoser
+    denoiser: Denoiser
+    vae: Autoencoder
+    schedule: DDIMScheduler
+
+
+def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) -> Parts:
+    """Read a folder; raises AvatarError: one line with the file, expected and found."""
+    info = read_avatar_info(folder / "avatar.yaml")
+    progress("head model")
+    head = _load_head(folder / "head", compute.device)
+    progress("triplane and expression encoder")
+    triplane = load_network(TriPlane, folder / "triplane")
+    encoder = load_network(ExpressionEncoder, folder / "expression_encoder")
+    progress("U-Net")
+    unet = load_network(ExpressionUNet, folder / "unet", compute.dtype)
+    progress("ControlNet")
+    controlnet = load_network(ControlNetModel, folder / "controlnet", compute.dtype)
+    progress("decoder")
+    vae = load_autoencoder(folder / "vae", compute.dtype)
+    schedule = _load_schedule(folder / "scheduler" / "scheduler_config.json")
+    denoiser = Denoiser(triplane, encoder, unet, controlnet)
+    _check_fit(folder, info, head, denoiser, vae)
+    layout: dict[str, Any] = {"memory_format": torch.channels_last}
+    for network in (denoiser, vae):
+        nn.Module.to(network, compute.device, **layout)
+    return Parts(info, head, denoiser, vae, schedule)
+
+
+def save_parts(parts: Parts, folder: Path) -> None:
+    """Write a folder, weights in float16; avatar.yaml comes last."""
+    head, denoiser = parts.head, parts.denoiser
+    save_network(head.nphm, folder / "head")
+    save_canonical_head(folder / "head" / CANONICAL_HEAD_FILE, head.head, head.identity)
+    save_network(denoiser.triplane, folder / "triplane")
+    save_network(denoiser.encoder, folder / "expression_encoder")
+    save_network(denoiser.unet, folder / "unet")
+    save_network(denoiser.controlnet, folder / "controlnet")
+    save_network(parts.vae, folder / "vae")
+    parts.schedule.save_pretrained(folder / "scheduler")
+    write_avatar_info(parts.info, folder / "avatar.yaml")
+
+
+def resolve(source: str | Path, progress: Callable[[str], None]) -> Path:
+    """The folder of an avatar given as a folder or as a Hub id ("owner/name")."""
+    text = str(source)
+    try:
+        folder = Path(source).expanduser()
+        if folder.is_dir():
+            return folder
+    except (OSError, RuntimeError) as error:
+        raise AvatarError(
+            f"{source}: expected an avatar's folder or a Hub id, found: {one_line(error)}"
+        ) from error
+    looks_like_id = text.count("/") == 1 and not text.startswith((".", "/", "~"))
+    if folder.exists() or not looks_like_id:
+        found = "a file" if folder.exists() else "nothing"
+        raise AvatarError(f"{source}: expected an avatar's folder or a Hub id, found {found}")
+    from huggingface_hub import snapshot_download
+
+    progress(f"{text} from the Hub")
+    patterns = ["*.yaml", "*.json", "*.safetensors", "README.md"]
+    try:
+        return Path(snapshot_download(text, allow_patterns=patterns))
+    except Exception as error:
+        raise AvatarError(
+            f"{source}: expected an avatar's folder or a Hub id, found no folder, and the Hub"
+            f" answered {type(error).__name__}"
+        ) from error
+
+
+def _load_head(folder: Path, device: torch.device) -> HeadPoser:
+    nphm = load_network(NPHM, folder)
+    head, identity = load_canonical_head(folder / CANONICAL_HEAD_FILE)
+    if len(identity) != nphm.identity_dim:
+        raise AvatarError(
+            f"{folder / CANONICAL_HEAD_FILE}: expected an identity code of "
+            f"{nphm.identity_dim} values, found {len(identity)}"
+        )
+    on_device = CanonicalHead(head.vertices.to(device), head.faces.to(device))
+    nn.Module.to(nphm, device)
+    return HeadPoser(nphm, on_device, identity.to(device), vertex_normals)
+
+
+def _load_schedule(path: Path) -> DDIMScheduler:
+    config = read_json(path)
+    try:
+        schedule = DDIMScheduler.from_config(config)
+    except Exception as error:
+        raise AvatarError(f"{path}: expected a DDIM schedule, found: {one_line(error)}") from error
+    assert isinstance(schedule, DDIMScheduler)
+    if schedule.config["prediction_type"] != "v_prediction":
+        raise AvatarError(
+            f"{path}: expected prediction_type v_prediction, found "
+            f"{schedule.config['prediction_type']}"
+        )
+    return schedule
+
+
+def _check_fit(
+    folder: Path, info: AvatarInfo, head: HeadPoser, denoiser: Denoiser, vae: Autoencoder
+) -> None:
+    """That the parts of a folder belong together."""
+    unet, controlnet = denoiser.unet.config, denoiser.controlnet.config
+    encoder = denoiser.encoder.config
+    channels = (GEOMETRY_CHANNELS + denoiser.triplane.features) * denoiser.fold_factor**2
+    control_stride = 2 ** (len(controlnet["conditioning_embedding_out_channels"]) - 1)
+    widths = [list(net["block_out_channels"]) for net in (unet, controlnet)]
+    token_dim, size_px = unet["cross_attention_dim"], pixels_per_latent(vae)
+    for what, expected, found in (
+        ("avatar.yaml: values of an expression", encoder["code_dim"], info.expression_dim),
+        ("head: values of an expression", encoder["code_dim"], head.nphm.expression_dim + GAZE_DIM),
+        ("vae: latent channels", unet["in_channels"], vae.config["latent_channels"]),
+        ("controlnet: latent channels", unet["in_channels"], controlnet["in_channels"]),
+        ("vae: pixels per latent", denoiser.fold_factor * control_stride, size_px),
+        ("controlnet: channels of control", channels, controlnet["conditioning_channels"]),
+        ("controlnet: cross_attention_dim", token_dim, controlnet["cross_attention_dim"]),
+        ("controlnet: block_out_channels", *widths),
+        ("expression_encoder: token_dim", token_dim, encoder["token_dim"]),
+        ("expression_encoder: tokens", ExpressionUNet.expression_tokens, encoder["tokens"]),
+    ):
+        if expected != found:
+            raise AvatarError(f"{folder}/{what}: expected {expected}, found {found}")
+    if info.resolution_px % size_px:
+        raise AvatarError(
+            f"{folder}/avatar.yaml: resolution_px: expected a multiple of {size_px}, "
+            f"found {info.resolution_px}"
+        )
