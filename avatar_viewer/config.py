@@ -32,6 +32,23 @@ DEMO_FOLDER: Path = _demo_folder()
 """The embedded avatar."""
 
 
+EMBEDDED = "embedded avatar"
+"""The source of the avatar that every installation carries, each in another folder."""
+
+
+def lasting_source(source: str) -> str:
+    """The source of a loaded avatar such that it holds from any working folder."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return source
+    return EMBEDDED if folder.resolve() == DEMO_FOLDER.resolve() else str(folder.resolve())
+
+
+def loadable_source(avatar_source: str) -> str:
+    """The source to load on this machine for a screenshot's."""
+    return str(DEMO_FOLDER) if avatar_source == EMBEDDED else avatar_source
+
+
 def read_config(path: Path, cls: type[T]) -> T:
     """Read a dataclass from a YAML file.
 

@@ -16,9 +16,9 @@ from PIL import Image
 from avatar_viewer import __version__
 from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.cli import COMMANDS, main
-from avatar_viewer.config import DEMO_FOLDER
+from avatar_viewer.config import DEMO_FOLDER, EMBEDDED
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.screenshot import EMBEDDED, read_screenshot
+from avatar_viewer.live.screenshot import read_screenshot
 from avatar_viewer.live.still import Picture
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import LAYERS, ExpressionCode, Frame, RenderRequest
@@ -208,10 +208,9 @@ def test_a_screenshot_of_the_embedded_avatar_names_no_folder(
     for demo in (here, there):
         demo.mkdir()
     monkeypatch.setattr("avatar_viewer.config.DEMO_FOLDER", here)
-    monkeypatch.setattr("avatar_viewer.live.screenshot.DEMO_FOLDER", here)
     main(["render", "--out", str(tmp_path / "first.png")])
     assert read_screenshot(tmp_path / "first.png").avatar_source == EMBEDDED
-    monkeypatch.setattr("avatar_viewer.live.screenshot.DEMO_FOLDER", there)
+    monkeypatch.setattr("avatar_viewer.config.DEMO_FOLDER", there)
     words = ["--from", str(tmp_path / "first.png"), "--out", str(tmp_path / "again.png")]
     assert main(["render", *words]) == 0
     assert loaded == [str(here), str(there)]

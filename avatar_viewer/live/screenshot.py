@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from avatar_viewer.config import DEMO_FOLDER, from_plain, take_format_version, to_plain
+from avatar_viewer.config import from_plain, take_format_version, to_plain
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import written_aside
 from avatar_viewer.stages import Frame, RenderRequest
@@ -19,8 +19,6 @@ from avatar_viewer.stages import Frame, RenderRequest
 FORMAT_VERSION = 1
 TEXT_KEY = "avatar-viewer"
 """Keyword of the PNG text chunk; its text is JSON with the fields below."""
-EMBEDDED = "embedded avatar"
-"""The source of the avatar that every installation carries, each in another folder."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Screenshot:
 
     request: RenderRequest
     avatar_source: str
-    """Folder or Hub id of the avatar that rendered it, or EMBEDDED."""
+    """Folder or Hub id of the avatar that rendered it, or `config.EMBEDDED`."""
 
 
 def save_screenshot(frame: Frame, path: Path, avatar_source: str) -> None:
@@ -45,19 +43,6 @@ def save_screenshot(frame: Frame, path: Path, avatar_source: str) -> None:
     info.add_text(TEXT_KEY, json.dumps(content))
     with written_aside(path) as aside:
         Image.fromarray(frame.rgb).save(aside, format="PNG", pnginfo=info)
-
-
-def lasting_source(source: str) -> str:
-    """The source of a loaded avatar such that it holds from any working folder."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        return source
-    return EMBEDDED if folder.resolve() == DEMO_FOLDER.resolve() else str(folder.resolve())
-
-
-def loadable_source(avatar_source: str) -> str:
-    """The source to load on this machine for a screenshot's."""
-    return str(DEMO_FOLDER) if avatar_source == EMBEDDED else avatar_source
 
 
 def new_path(folder: Path) -> Path:

@@ -111,13 +111,8 @@ def render_still(
     for an option out of range or an output that cannot be written.
     """
     from avatar_viewer.avatar import Avatar
-    from avatar_viewer.config import DEMO_FOLDER
-    from avatar_viewer.live.screenshot import (
-        lasting_source,
-        loadable_source,
-        read_screenshot,
-        save_screenshot,
-    )
+    from avatar_viewer.config import DEMO_FOLDER, lasting_source, loadable_source
+    from avatar_viewer.live.screenshot import read_screenshot, save_screenshot
 
     picture.check()
     if out.suffix.lower() != ".png":

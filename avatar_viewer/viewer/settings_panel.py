@@ -10,6 +10,7 @@ from typing import Any
 
 import dearpygui.dearpygui as dpg
 
+from avatar_viewer.config import lasting_source, loadable_source
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.state import ViewerState
 
@@ -64,7 +65,7 @@ class SettingsPanel:
         dpg.configure_item(self._widgets["steps"], max_value=most_steps)
         for widget in self._widgets.values():
             dpg.enable_item(widget)
-        dpg.set_value(self._source, state.source)
+        dpg.set_value(self._source, lasting_source(state.source))
         self.update()
 
     def update(self) -> None:
@@ -101,7 +102,7 @@ class SettingsPanel:
 
     def _load_given(self, source: str) -> None:
         if source.strip():
-            self._load(source.strip())
+            self._load(loadable_source(source.strip()))
 
 
 def _chosen_folder(path: str) -> str:

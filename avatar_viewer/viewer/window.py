@@ -179,7 +179,8 @@ class ViewerWindow:
         if frame is None or source is None:
             self._status.say("Screenshot: there is no picture yet", is_error=True)
             return
-        from avatar_viewer.live.screenshot import lasting_source, new_path, save_screenshot
+        from avatar_viewer.config import lasting_source
+        from avatar_viewer.live.screenshot import new_path, save_screenshot
 
         path = new_path(self._screenshot_folder)
         try:
