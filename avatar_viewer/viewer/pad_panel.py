@@ -28,6 +28,9 @@ LABEL_PX = 16
 WIDTH_PX = 2 * (THUMBNAIL_PX + GAP_PX) + PAD_PX
 CURSOR_RADIUS_PX = 7
 _PAD_LEFT_PX = THUMBNAIL_PX + GAP_PX
+_INSET_PX = CURSOR_RADIUS_PX + 2
+"""The pad's 0..1 lies so far inside its frame that the cursor is whole at the edge."""
+_SPAN_PX = PAD_PX - 2 * _INSET_PX
 
 
 def pad_from_pixel(x_px: float, y_px: float) -> Point:
@@ -36,11 +39,11 @@ def pad_from_pixel(x_px: float, y_px: float) -> Point:
         left, top = _thumbnail_origin(corner)
         if 0 <= x_px - left < THUMBNAIL_PX and 0 <= y_px - top < THUMBNAIL_PX:
             return corner
-    return (x_px - _PAD_LEFT_PX) / PAD_PX, y_px / PAD_PX
+    return (x_px - _PAD_LEFT_PX - _INSET_PX) / _SPAN_PX, (y_px - _INSET_PX) / _SPAN_PX
 
 
 def pixel_from_pad(x: float, y: float) -> Point:
-    return _PAD_LEFT_PX + x * PAD_PX, y * PAD_PX
+    return _PAD_LEFT_PX + _INSET_PX + x * _SPAN_PX, _INSET_PX + y * _SPAN_PX
 
 
 def _thumbnail_origin(corner: Point) -> Point:
