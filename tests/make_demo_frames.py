@@ -1,4 +1,5 @@
-"""Chooses a few of the demo avatar's training frames for `test_demo_avatar.py`.
+"""Chooses a few of the demo avatar's training frames for `test_demo_avatar.py`: the four corners of
+the pad, and some others.
 
     python tests/make_demo_frames.py DATA_FOLDER
 
@@ -8,6 +9,7 @@ Writes tests/demo_frames: each frame's true picture, and the request of its expr
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,19 +22,24 @@ from avatar_viewer.data.person import Person, fit_codes, read_head_frame
 from avatar_viewer.stages import RenderRequest
 
 OUT = Path(__file__).parent / "demo_frames"
-COUNT = 8
+OTHERS = 4
 
 
 def main(data: Path) -> None:
     avatar = Avatar.load(DEMO_FOLDER)
     nphm, identity = avatar.head.nphm, avatar.head.identity
-    records = read_frames(data, "train")
-    records = records[:: len(records) // COUNT][:COUNT]
+    every = read_frames(data, "train")
+    corners = [
+        next(r for r in every if r.kind == f"corner: {corner.name}")
+        for corner in avatar.info.corners
+    ]
+    records = corners + every[1 :: len(every) // OTHERS][:OTHERS]
     codes = fit_codes(nphm, identity, data, records)
     person = Person(records, codes, avatar.head, read_head_frame(data, nphm))
     size = avatar.info.resolution_px
     entries = []
-    OUT.mkdir(exist_ok=True)
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir()
     for record in records:
         camera = person.head_frame.camera(record.camera, size)
         request = RenderRequest(person.expression(record), camera, steps=avatar.info.steps)
