@@ -211,10 +211,11 @@ def window_figures(source: str) -> dict[str, Any] | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
-        module = f"{__package__.split('.')[0]}.viewer.measured_drag"
         words = (source, str(WINDOW_DRAG_S), str(path), str(time.time()))
         done = subprocess.run(
-            [sys.executable, "-m", module, *words], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "avatar_viewer.viewer.measured_drag", *words],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if done.returncode != 0:
             last = done.stderr.strip().splitlines()[-1:]
