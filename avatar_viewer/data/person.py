@@ -21,7 +21,7 @@ from avatar_viewer.head.fit import fit_expressions
 from avatar_viewer.head.frame import ORIGIN_FROM_EYES_M
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.mesh_extraction import extract_head
-from avatar_viewer.head.nphm import GAZE_DIM, NPHM, load_codes
+from avatar_viewer.head.nphm import GAZE_DIM, NPHM, load_codes, load_nphm
 from avatar_viewer.head.storage import (
     CANONICAL_HEAD_FILE,
     load_canonical_head,
@@ -29,7 +29,7 @@ from avatar_viewer.head.storage import (
 )
 from avatar_viewer.raster.gbuffer import rasterize, vertex_normals
 from avatar_viewer.stages import ExpressionCode, GBuffer
-from avatar_viewer.weights import load_network, load_tensors, read_json, save_tensors
+from avatar_viewer.weights import load_tensors, read_json, save_tensors
 
 PERSON_IDENTITY = 0
 """`data heads --person` makes the person the first identity of the codebook."""
@@ -79,7 +79,7 @@ class Person:
 
 def load_person(data: Path, head: Path, cache: Path) -> Person:
     """Extract the head and fit a code to every frame, once; then read them from `cache`."""
-    nphm = load_network(NPHM, head)
+    nphm = load_nphm(head)
     records = read_frames(data)
     if not (cache / "codes.safetensors").exists():
         cache.mkdir(parents=True, exist_ok=True)

@@ -50,21 +50,21 @@ def evaluate(ckpt: str | None, data: Path, split: str, json: Path | None) -> Non
     poser = avatar.head
     codes = fit_codes(poser.nphm, poser.identity, data, records)
     person = Person(records, codes, poser, read_head_frame(data, poser.nphm))
-    full = _evaluate(avatar, person, avatar.info.steps)
-    quick = _evaluate(avatar, person, avatar.info.quick_steps)
+    info = avatar.info
+    full = _evaluate(avatar, person, info.steps)
+    of_full, of_quick = _mean(full), _mean(_evaluate(avatar, person, info.quick_steps))
     report = {
         "split": split,
-        "resolution_px": avatar.info.resolution_px,
-        "steps": avatar.info.steps,
-        **asdict(_mean(full)),
-        "quick_steps": avatar.info.quick_steps,
-        "quick": asdict(_mean(quick)),
+        "resolution_px": info.resolution_px,
+        "steps": info.steps,
+        **asdict(of_full),
+        "quick_steps": info.quick_steps,
+        "quick": asdict(of_quick),
         "frames": {r.id: asdict(s) for r, s in zip(records, full, strict=True)},
     }
-    for name, steps in (("full", avatar.info.steps), ("quick", avatar.info.quick_steps)):
-        mean = _mean(full if name == "full" else quick)
+    for mean, steps in ((of_full, info.steps), (of_quick, info.quick_steps)):
         print(
-            f"{split}, {len(records)} frames at {avatar.info.resolution_px} px, {steps} steps:"
+            f"{split}, {len(records)} frames at {info.resolution_px} px, {steps} steps:"
             f" PSNR {mean.psnr:.2f} dB, SSIM {mean.ssim:.4f}"
         )
     if json is not None:
