@@ -129,13 +129,17 @@ class Data(Command):
     """Expressions of each head."""
     seed: int = 0
     """Of the sampling."""
+    held_out: int = 0
+    """How many of the heads, the last ones, are kept from training for `evaluate head`."""
     person: Annotated[Path | None, Optional] = None
     """A data set's folder: its person becomes head 0, with ten times the expressions."""
 
     def run(self) -> None:
         from avatar_viewer.data.heads import sample_heads
 
-        sample_heads(self.out, self.identities, self.expressions, self.seed, self.person)
+        sample_heads(
+            self.out, self.identities, self.expressions, self.seed, self.held_out, self.person
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

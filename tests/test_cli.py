@@ -306,4 +306,4 @@ def test_data_and_evaluation_get_their_options(monkeypatch: pytest.MonkeyPatch, 
     out = str(tmp_path)
     assert main(["data", "heads", "--out", out, "--identities", "3", "--seed", "4"]) == 0
     assert main(["evaluate", "--data", out, "--ckpt", "some/one", "--json", "f.json"]) == 0
-    assert calls == [(tmp_path, 3, 12, 4, None), ("some/one", tmp_path, "test", Path("f.json"))]
+    assert calls == [(tmp_path, 3, 12, 4, 0, None), ("some/one", tmp_path, "test", Path("f.json"))]

@@ -66,6 +66,9 @@ ANCHOR_VERTICES = np.array(
 )
 """[39]; 2k and 2k+1 mirror each other for k < 16, the rest lie on the plane of symmetry."""
 
+DETAIL_ANCHORS = (*range(8), *range(12, 20), 32, 33, 34)
+"""Around these a mesh keeps its detail: eye corners, lids, nostrils, mouth corners, lips, nose."""
+
 
 @dataclass(frozen=True)
 class HeadScans:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file, safe_open, save_file
 
 from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS, HeadSampler, HeadScans
 from avatar_viewer.data.makehuman import ARKIT_UNITS, MakeHuman, macro_targets, unit_weights
-from avatar_viewer.errors import AvatarError
+from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import make_folder, written_aside
 from avatar_viewer.head.frame import BOX_MAX, BOX_MIN, UNITS_PER_METRE
 
@@ -81,15 +82,19 @@ def sample_heads(
     identities: int = 48,
     expressions: int = 12,
     seed: int = 0,
+    held_out: int = 0,
     person: Path | None = None,
 ) -> None:
     """Writes one `head_NNN.safetensors` an identity and `heads.yaml` into `out`.
 
-    A person's folder, when given, becomes identity 0, with ten times the expressions. Heads that
-    are already there (same seed and counts) are kept, so a killed run goes on.
+    The last `held_out` identities are kept from training: `evaluate head` judges on them. A
+    person's folder, when given, becomes identity 0, with ten times the expressions. Heads that are
+    already there (same seed and counts) are kept, so a killed run goes on.
     """
     if identities < 1 or expressions < 1:
         raise AvatarError("identities, expressions: expected 1 or more, found less")
+    if not 0 <= held_out < identities:
+        raise AvatarError(f"held_out: expected 0 to {identities - 1}, found {held_out}")
     make_folder(out)
     sampler = HeadSampler()
     names = []
@@ -114,6 +119,7 @@ def sample_heads(
         {
             "format": FORMAT,
             "heads": names,
+            "held_out": names[identities - held_out :],
             "units": list(ARKIT_UNITS),
             "canonical_weights": CANONICAL_WEIGHTS.tolist(),
             "units_per_metre": UNITS_PER_METRE,
@@ -133,13 +139,18 @@ def _recipe_of(path: Path) -> str | None:
         return None
 
 
-def load_heads(folder: Path) -> list[HeadScans]:
-    """All heads that `sample_heads` wrote, in order."""
+def load_heads(folder: Path, part: Literal["train", "held_out"]) -> list[HeadScans]:
+    """The heads that `sample_heads` wrote for training, or those it held out, in order."""
     index = folder / "heads.yaml"
     try:
-        names = yaml.safe_load(index.read_text())["heads"]
-        return [HeadScans(**load_file(folder / name)) for name in names]
-    except (OSError, KeyError, TypeError, yaml.YAMLError, SafetensorError) as error:
+        listed = yaml.safe_load(index.read_text())
+        held_out = set(listed.get("held_out", ()))
+        names = [name for name in listed["heads"] if (name in held_out) == (part == "held_out")]
+        heads = [HeadScans(**load_file(folder / name)) for name in names]
+    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError, SafetensorError) as error:
         raise AvatarError(
-            f"{index}: expected heads written by `data heads`, found {error!r}"
+            f"{index}: expected heads written by `data heads`, found {one_line(error)}"
         ) from error
+    if not heads:
+        raise AvatarError(f"{index}: expected heads of part '{part}', found none")
+    return heads

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from avatar_viewer.head.identity_sdf import place_features
 
 
 class ExpressionDeformation(nn.Module):
@@ -43,13 +43,7 @@ class ExpressionDeformation(nn.Module):
         """points [B,P,3], identity (code and anchors, [B,I]), z_exp [B,E] -> offsets [B,P,3]."""
         codes = torch.cat([self.compressor(identity), expression], dim=-1)
         *shifts, gain = self.condition(codes)[:, None].split(self.hidden, dim=-1)
-        h = F.relu(self.point(self._features(points)) + shifts[0])
+        h = F.relu(self.point(place_features(points, self.frequencies)) + shifts[0])
         for layer, shift in zip(self.middle, shifts[1:], strict=True):
             h = F.relu(layer(h) + shift)
         return self.out(h * (1 + gain))
-
-    def _features(self, points: Tensor) -> Tensor:
-        """[B,P,3] -> the point and its sines and cosines of `frequencies` octaves."""
-        octaves = math.pi * 2.0 ** torch.arange(self.frequencies, device=points.device)
-        phases = (points[..., None] * octaves).flatten(-2)
-        return torch.cat([points, phases.sin(), phases.cos()], dim=-1)

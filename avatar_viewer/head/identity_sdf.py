@@ -26,7 +26,7 @@ class IdentitySDF(nn.Module):
     mirror: Tensor
     """[members] 1 where a member sees its points with x mirrored."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the sizes of a network
         self,
         global_dim: int,
         local_dim: int,
@@ -35,6 +35,7 @@ class IdentitySDF(nn.Module):
         middles: int,
         hidden: int,
         nearest: int,
+        frequencies: int,
         activation: str,
     ) -> None:
         super().__init__()
@@ -42,6 +43,7 @@ class IdentitySDF(nn.Module):
         self.pairs, self.anchor_count = pairs, 2 * pairs + middles
         self.members = self.anchor_count + 1
         self.nearest = min(nearest, self.anchor_count)
+        self.frequencies = frequencies
         self.sigma, self.global_sigmas = 0.1, 3.0
         self.activate = activation_function(activation)
         member = torch.arange(self.members)
@@ -54,7 +56,11 @@ class IdentitySDF(nn.Module):
             "mirror", ((member < 2 * pairs) & (member % 2 == 1)).float(), persistent=False
         )
         nets, code = self.members - pairs, global_dim + local_dim
-        self.point0, self.point2 = _stacked(nets, 3, hidden), _stacked(nets, 3, hidden)
+        place = 3 + 6 * frequencies
+        self.point0, self.point2 = _stacked(nets, place, hidden), _stacked(nets, place, hidden)
+        with torch.no_grad():  # detail comes after the shape
+            self.point0[:, 3:] *= 0.1
+            self.point2[:, 3:] *= 0.1
         self.code0, self.code2 = _stacked(nets, code, hidden), _stacked(nets, code, hidden)
         self.weight1, self.weight2 = _stacked(nets, hidden, hidden), _stacked(nets, hidden, hidden)
         self.weight3, self.out = _stacked(nets, hidden, hidden), _stacked(nets, hidden, 1)
@@ -85,9 +91,8 @@ class IdentitySDF(nn.Module):
         local = points[:, :, None] - origins.flatten(0, 1)[row]
         scale = torch.where(member == self.anchor_count, 2.0, 0.5 / self.sigma)[..., None]
         flip = torch.stack([1 - 2 * self.mirror, *2 * [torch.ones_like(self.mirror)]], dim=-1)
-        values = self._members(
-            (local * scale * flip[member]).flatten(0, 2), member.flatten(), row.flatten(), identity
-        )
+        places = place_features((local * scale * flip[member]).flatten(0, 2), self.frequencies)
+        values = self._members(places, member.flatten(), row.flatten(), identity)
         return (values.view_as(weight) * weight).sum(dim=-1)
 
     def _blend(self, points: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,14 +113,14 @@ class IdentitySDF(nn.Module):
         everywhere = torch.full_like(member[..., :1], self.anchor_count)
         return torch.cat([member, everywhere], dim=-1), weight / weight.sum(dim=-1, keepdim=True)
 
-    def _members(self, local: Tensor, member: Tensor, row: Tensor, identity: Tensor) -> Tensor:
-        """Member values [R] at local points [R,3]; rows of one network are evaluated together."""
+    def _members(self, places: Tensor, member: Tensor, row: Tensor, identity: Tensor) -> Tensor:
+        """Member values [R] at place features [R,C]; rows of one network are evaluated together."""
         net = self.net_of_member[member]
         order = net.argsort()
         counts = torch.bincount(net, minlength=len(self.out)).tolist()
         shift0, shift2 = self._code_shifts(identity)
         chunks = zip(
-            local[order].split(counts),
+            places[order].split(counts),
             shift0[row[order]].split(counts),
             shift2[row[order]].split(counts),
             *(w.unbind() for w in (self.point0, self.weight1, self.bias[1], self.point2)),
@@ -144,6 +149,13 @@ class IdentitySDF(nn.Module):
         )
         first, second = (shift.flatten(0, 1) for shift in shifts)
         return first, second
+
+
+def place_features(points: Tensor, frequencies: int) -> Tensor:
+    """[...,3] -> [...,3 + 6 * frequencies]: points, and sines and cosines of so many octaves."""
+    octaves = math.pi * 2.0 ** torch.arange(frequencies, device=points.device)
+    phases = (points[..., None] * octaves).flatten(-2)
+    return torch.cat([points, phases.sin(), phases.cos()], dim=-1)
 
 
 def _stacked(nets: int, inputs: int, outputs: int) -> nn.Parameter:

@@ -46,8 +46,10 @@ class NPHM(ModelMixin, ConfigMixin):
         expression_dim: int = 56,
         anchor_pairs: int = 16,
         anchor_middles: int = 7,
+        detail_anchors: tuple[int, ...] = (),
         sdf_hidden: int = 64,
         sdf_nearest: int = 6,
+        sdf_frequencies: int = 0,
         sdf_activation: str = "relu",
         squeezed_dim: int = 32,
         deform_hidden: int = 128,
@@ -66,6 +68,7 @@ class NPHM(ModelMixin, ConfigMixin):
             middles=anchor_middles,
             hidden=sdf_hidden,
             nearest=sdf_nearest,
+            frequencies=sdf_frequencies,
             activation=sdf_activation,
         )
         self.deformation = ExpressionDeformation(

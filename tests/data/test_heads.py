@@ -105,7 +105,7 @@ def test_files_and_shapes(folder):
         "head_001.safetensors",
         "heads.yaml",
     ]
-    person, random = heads.load_heads(folder)
+    person, random = heads.load_heads(folder, "train")
     assert len(person.posed) == 2 * heads.PERSON_EXPRESSIONS and len(random.posed) == 2
     assert person.posed.shape[1:] == person.canonical.shape == person.normals.shape
     assert person.anchors.shape == (39, 3) and person.weights.shape[1] == 52
@@ -113,14 +113,14 @@ def test_files_and_shapes(folder):
 
 @needs_anny
 def test_the_person_is_symmetric_about_the_middle_of_its_eyes(folder):
-    anchors = heads.load_heads(folder)[0].anchors
+    anchors = heads.load_heads(folder, "train")[0].anchors
     np.testing.assert_allclose(anchors[0:32:2] * (-1, 1, 1), anchors[1:32:2], rtol=0, atol=1e-3)
     np.testing.assert_allclose(anchors[32:, 0], 0, atol=1e-3)
 
 
 @needs_anny
 def test_distances_have_the_right_sign_and_scale(folder):
-    scans = heads.load_heads(folder)[0]
+    scans = heads.load_heads(folder, "train")[0]
     distance = np.abs(scans.sdf)
     surface = scans.canonical[scans.on_surface > 0]
     nearest = np.array(
@@ -136,7 +136,7 @@ def test_distances_have_the_right_sign_and_scale(folder):
 
 @needs_anny
 def test_normals_point_outward(folder):
-    scans = heads.load_heads(folder)[0]
+    scans = heads.load_heads(folder, "train")[0]
     scalp = scans.canonical[:, 1] > 0.4
     outward = (scans.normals * (scans.canonical - (0, 0.2, -0.05)))[scalp].sum(axis=1)
     assert scalp.sum() > 50 and (outward > 0).all()
@@ -163,4 +163,14 @@ def test_a_second_run_keeps_what_is_there(folder, person):
     heads.sample_heads(folder, identities=2, expressions=2, seed=1, person=person)
     after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
     assert after["head_000.safetensors"] == before["head_000.safetensors"]
-    assert len(heads.load_heads(folder)) == 2
+    assert len(heads.load_heads(folder, "train")) == 2
+
+
+@needs_anny
+def test_the_last_heads_are_held_out(folder, person):
+    heads.sample_heads(folder, identities=2, expressions=2, seed=1, held_out=1, person=person)
+    (person_head,) = heads.load_heads(folder, "train")
+    (held_out,) = heads.load_heads(folder, "held_out")
+    assert len(person_head.posed) > len(held_out.posed) == 2
+    with pytest.raises(AvatarError, match="held_out: expected 0 to 1, found 2"):
+        heads.sample_heads(folder, identities=2, held_out=2)
