@@ -90,6 +90,24 @@ class Render(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mesh(Command):
+    """Export the head in one expression; all expressions share faces and order of vertices."""
+
+    out: Path
+    """The .glb, .ply or .obj to write; in metres."""
+    pad: Annotated[tuple[float, float], tyro.conf.arg(metavar="X Y")] = (0.5, 0.5)
+    """Place on the expression pad: x to the right, y down, both in 0..1."""
+    ckpt: Source = None
+    """Avatar to load."""
+
+    def run(self) -> None:
+        from avatar_viewer.live.mesh_export import export_mesh
+
+        export_mesh(self.out, self.pad, self.ckpt)
+        print(f"wrote {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train(Command):
     """Train a model; a run that was cut off goes on."""
 
@@ -181,6 +199,7 @@ STYLE = (tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff)
 COMMANDS = {
     "view": View,
     "render": Render,
+    "mesh": Mesh,
     "train": Train,
     "data": Data,
     "bench": Bench,

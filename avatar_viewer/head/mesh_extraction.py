@@ -1,8 +1,4 @@
-"""The canonical head: marching cubes of an identity's signed distance, once per person.
-
-Face and ears keep the cells of the grid; elsewhere vertices are merged into larger cells, so an
-expression moves few of them.
-"""
+"""The canonical head: marching cubes of an identity's signed distance, once per person."""
 
 from __future__ import annotations
 
@@ -11,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import trimesh
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.decimation import decimate
 from avatar_viewer.head.nphm import NPHM
 from avatar_viewer.stages import CanonicalHead
 
@@ -25,8 +23,8 @@ Distance = Callable[[Tensor], Tensor]
 
 Point = tuple[float, float, float]
 
-BLOCK = 4
-"""Cells along an edge of the blocks that are looked at first."""
+BLOCKS = (16, 4)
+"""Cells along an edge of the blocks that are looked at first, level by level."""
 SAFETY = 1.5
 """How far beyond a block's own radius its centre's distance may be before it is skipped: a
 learned distance is only roughly one."""
@@ -35,83 +33,118 @@ CHUNK = 1 << 12
 
 
 @dataclass(frozen=True)
-class Resolution:
-    """How finely a head is extracted, in world units."""
+class Cut:
+    """A plane that cuts the throat: what lies on the side of its normal is taken away."""
 
-    fine: float = 0.0095
-    """Edge of a grid cell."""
-    coarse: float = 0.034
-    """Edge of the cells in which vertices are merged outside `details`."""
-    details: tuple[tuple[Point, Point], ...] = (
-        ((-0.24, -0.27, 0.14), (0.24, 0.24, 0.50)),  # the face
-        ((0.24, -0.10, -0.20), (0.42, 0.32, 0.12)),  # the ears
-        ((-0.42, -0.10, -0.20), (-0.24, 0.32, 0.12)),
-    )
-    """Boxes (lower, upper corner) that stay fine."""
+    point: Point
+    """World units."""
+    normal: Point
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How a head is extracted."""
+
+    cells: int = 256
+    """Grid cells along the longest edge of the head model's box."""
+    triangles: int | None = 30_000
+    """About how many are left; None keeps all."""
+    detail_radius_mm: float = 10.0
+    """Around the head model's `detail_anchors` (lips, lids, nose) no triangle is touched."""
+    throat: Cut | None = None
+    """Where the throat is cut besides the box; None leaves it to the box."""
 
 
 def extract_head(
-    nphm: NPHM, identity: Tensor, resolution: Resolution | None = None
+    nphm: NPHM, identity: Tensor, extraction: Extraction | None = None
 ) -> CanonicalHead:
     """The canonical head of an identity code [D]: its largest piece, cut open at the box."""
-    resolution = resolution or Resolution()
+    extraction = extraction or Extraction()
+    low, high = (np.array(nphm.config[name]) for name in ("box_min", "box_max"))
+    cell = (high - low).max() / extraction.cells
     axes = [
-        np.linspace(low, high, 1 + max(1, round((high - low) / resolution.fine)))
-        for low, high in zip(nphm.config["box_min"], nphm.config["box_max"], strict=True)
+        np.linspace(a, b, 1 + max(1, round((b - a) / cell))) for a, b in zip(low, high, strict=True)
     ]
-    with torch.no_grad():
-        head = extract_surface(lambda points: nphm.sdf(points, identity), axes)
-    return thinned(head, resolution)
-
-
-def extract_surface(
-    distance: Distance, axes: list[np.ndarray], coarse_to_fine: bool = True
-) -> CanonicalHead:
-    """The largest piece of the surface where `distance` is zero, on the grid of `axes`."""
-    volume = _sampled(distance, axes, coarse_to_fine)
-    if not (volume.min() < 0 < volume.max()):
-        raise AvatarError("identity code: expected a surface inside the box, found none")
-    vertices, faces, _, _ = marching_cubes(volume, 0.0, gradient_direction="descent")
-    world = [np.interp(vertices[:, k], np.arange(len(axes[k])), axes[k]) for k in range(3)]
-    vertices, faces = largest_piece(np.stack(world, axis=1), faces)
+    with torch.inference_mode():
+        vertices, faces = extract_surface(lambda points: nphm.sdf(points, identity), axes)
+        anchors = nphm.anchors(identity).cpu().numpy()
+    if extraction.throat is not None:
+        vertices, faces = cut_away(vertices, faces, extraction.throat)
+    if extraction.triangles is not None:
+        details = anchors[list(nphm.config["detail_anchors"])]
+        radius = extraction.detail_radius_mm / 1000 * nphm.config["units_per_metre"]
+        vertices, faces = decimate(vertices, faces, extraction.triangles, details, radius)
     return CanonicalHead(
         torch.from_numpy(vertices).float(), torch.from_numpy(faces.astype(np.int32))
     )
 
 
-def _sampled(distance: Distance, axes: list[np.ndarray], coarse_to_fine: bool) -> np.ndarray:
-    """[X,Y,Z] distances; far from the surface one value stands for a whole block."""
-    shape = tuple(len(axis) for axis in axes)
-    if not coarse_to_fine:
-        every = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        return _evaluate(distance, every.reshape(-1, 3)).reshape(shape)
-    bounds = [np.append(np.arange(0, n - 1, BLOCK), n - 1) for n in shape]
-    lows = [axis[b[:-1]] for axis, b in zip(axes, bounds, strict=True)]
-    highs = [axis[b[1:]] for axis, b in zip(axes, bounds, strict=True)]
-    low = np.stack(np.meshgrid(*lows, indexing="ij"), axis=-1)
-    high = np.stack(np.meshgrid(*highs, indexing="ij"), axis=-1)
-    centre = _evaluate(distance, ((low + high) / 2).reshape(-1, 3)).reshape(low.shape[:3])
-    near = np.abs(centre) <= SAFETY * np.linalg.norm(high - low, axis=-1) / 2
+def extract_surface(
+    distance: Distance, axes: list[np.ndarray], blocks: tuple[int, ...] = BLOCKS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V,3] and faces [F,3] of the surface where `distance` is zero on the grid of `axes`.
 
-    block_of_point = [
-        np.minimum(np.arange(n) // BLOCK, len(b) - 2) for n, b in zip(shape, bounds, strict=True)
-    ]
-    volume = centre[np.ix_(*block_of_point)]
-    wanted = np.zeros(shape, dtype=bool)
-    for x, y, z in np.argwhere(near):
-        (x0, x1), (y0, y1), (z0, z1) = (
-            bounds[k][i : i + 2] for k, i in zip(range(3), (x, y, z), strict=True)
-        )
-        wanted[x0 : x1 + 1, y0 : y1 + 1, z0 : z1 + 1] = True
-    index = np.argwhere(wanted)
-    points = np.stack([axes[k][index[:, k]] for k in range(3)], axis=1)
-    volume[wanted] = _evaluate(distance, points)
+    Only its largest piece. Without `blocks` every point of the grid is evaluated.
+    """
+    volume = _sampled(distance, axes, blocks)
+    if not (volume.min() < 0 < volume.max()):
+        raise AvatarError("identity code: expected a surface inside the box, found none")
+    vertices, faces, _, _ = marching_cubes(
+        volume, 0.0, gradient_direction="descent", allow_degenerate=False
+    )
+    world = [np.interp(vertices[:, k], np.arange(len(axes[k])), axes[k]) for k in range(3)]
+    return largest_piece(np.stack(world, axis=1), faces)
+
+
+def _sampled(distance: Distance, axes: list[np.ndarray], blocks: tuple[int, ...]) -> np.ndarray:
+    """[X,Y,Z] distances; far from the surface one value stands for a whole block."""
+    cells = [len(axis) - 1 for axis in axes]
+    size = max(cells)
+    values, near = np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), bool)
+    for smaller in blocks:
+        values, near = (_refined(array, cells, size, smaller) for array in (values, near))
+        size = smaller
+        bounds = [np.append(np.arange(0, n, size), n) for n in cells]
+        low = _places([axis[b[:-1]] for axis, b in zip(axes, bounds, strict=True)], near)
+        high = _places([axis[b[1:]] for axis, b in zip(axes, bounds, strict=True)], near)
+        found = _evaluate(distance, (low + high) / 2)
+        values[near] = found
+        near[near] = np.abs(found) <= SAFETY * np.linalg.norm(high - low, axis=1) / 2
+    volume = np.pad(_refined(values, cells, size, 1), (0, 1), mode="edge")
+    wanted = np.pad(_refined(near, cells, size, 1), (0, 1))
+    for axis in range(3):  # a cell needs the points at both of its ends
+        wanted |= np.roll(wanted, 1, axis)
+    volume[wanted] = _evaluate(distance, _places(axes, wanted))
     return volume
+
+
+def _refined(array: np.ndarray, cells: list[int], size: int, smaller: int) -> np.ndarray:
+    """What blocks of `size` cells hold, for each of the smaller blocks in them."""
+    starts = [np.arange(0, count, smaller) for count in cells]
+    return array[np.ix_(*(start // size for start in starts))]
+
+
+def _places(axes: list[np.ndarray], wanted: np.ndarray) -> np.ndarray:
+    """[N,3] coordinates of the wanted places of a grid."""
+    return np.stack([axis[i] for axis, i in zip(axes, np.nonzero(wanted), strict=True)], axis=1)
 
 
 def _evaluate(distance: Distance, points: np.ndarray) -> np.ndarray:
     chunks = torch.from_numpy(points).float().split(CHUNK)
     return torch.cat([distance(chunk) for chunk in chunks]).numpy()
+
+
+def cut_away(vertices: np.ndarray, faces: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
+    """The largest piece of a mesh on the inner side of the cut, open along it."""
+    inward = -np.asarray(cut.normal, dtype=np.float64)
+    kept, kept_faces, _ = trimesh.intersections.slice_faces_plane(
+        vertices, faces, inward, np.asarray(cut.point, dtype=np.float64)
+    )
+    if len(kept_faces) == 0:
+        raise AvatarError("throat: expected a plane that leaves a part of the head, found none")
+    mesh = trimesh.Trimesh(kept, kept_faces)  # which welds what the cut made twice
+    mesh.update_faces(mesh.nondegenerate_faces())
+    return largest_piece(np.asarray(mesh.vertices), np.asarray(mesh.faces))
 
 
 def largest_piece(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,25 +155,3 @@ def largest_piece(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, 
     kept = piece == np.bincount(piece).argmax()
     number = np.cumsum(kept) - 1
     return vertices[kept], number[faces[kept[faces[:, 0]]]]
-
-
-def thinned(head: CanonicalHead, resolution: Resolution) -> CanonicalHead:
-    """Merges the vertices outside the detailed boxes: one, their mean, in each coarse cell."""
-    vertices, faces = head.vertices.numpy(), head.faces.numpy()
-    cells = np.floor(vertices / resolution.coarse).astype(np.int64)
-    cells = np.concatenate([cells, np.zeros((len(cells), 1), np.int64)], axis=1)
-    for low, high in resolution.details:
-        inside = ((vertices >= low) & (vertices <= high)).all(axis=1)
-        cells[inside, 3] = 1 + np.flatnonzero(inside)  # a cell of its own
-    _, merged = np.unique(cells, axis=0, return_inverse=True)
-    merged = merged.reshape(-1)
-    sums = np.stack([np.bincount(merged, vertices[:, k]) for k in range(3)], axis=1)
-    means = sums / np.bincount(merged)[:, None]
-    faces = merged[faces]
-    a, b, c = faces.T
-    faces = faces[(a != b) & (b != c) & (c != a)]
-    used, faces = np.unique(faces, return_inverse=True)
-    return CanonicalHead(
-        torch.from_numpy(means[used]).float(),
-        torch.from_numpy(faces.reshape(-1, 3).astype(np.int32)),
-    )

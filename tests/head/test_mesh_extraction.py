@@ -1,15 +1,18 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_nphm import tiny_nphm
 
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.mesh_extraction import (
-    Resolution,
+    Cut,
+    Extraction,
+    cut_away,
     extract_head,
     extract_surface,
     largest_piece,
-    thinned,
 )
 
 AXES = [np.linspace(-0.6, 0.6, 38)] * 3
@@ -19,48 +22,65 @@ def sphere(radius, centre=(0.0, 0.0, 0.0)):
     return lambda points: (points - torch.tensor(centre)).norm(dim=-1) - radius
 
 
+def edges(faces):
+    """Undirected edges [E,2] and how many faces have each."""
+    sides = np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    return np.unique(sides, axis=0, return_counts=True)
+
+
 def open_edges(faces):
-    edges = np.sort(faces.numpy()[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    _, counts = np.unique(edges, axis=0, return_counts=True)
-    return int((counts == 1).sum())
+    found, counts = edges(faces)
+    assert counts.max() <= 2  # manifold
+    return found[counts == 1]
 
 
 def test_a_sphere_is_closed_round_and_faces_outward():
-    head = extract_surface(sphere(0.4), AXES)
-    assert (head.vertices.norm(dim=1) - 0.4).abs().max() < 0.002
-    assert open_edges(head.faces) == 0
-    a, b, c = head.vertices[head.faces.long()].unbind(1)
-    outward = (torch.linalg.cross(b - a, c - a) * (a + b + c)).sum(dim=1)
-    area = torch.linalg.cross(b - a, c - a).norm(dim=1)
-    assert (outward[area > 1e-9] > 0).all()
+    vertices, faces = extract_surface(sphere(0.4), AXES)
+    assert np.abs(np.linalg.norm(vertices, axis=1) - 0.4).max() < 0.002
+    assert len(open_edges(faces)) == 0
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    normals = np.cross(b - a, c - a)
+    outward = (normals * (a + b + c)).sum(axis=1)
+    assert (outward[np.linalg.norm(normals, axis=1) > 1e-9] > 0).all()
 
 
-def test_coarse_to_fine_equals_dense_and_asks_for_fewer_points():
+@settings(deadline=None, max_examples=15)
+@given(st.tuples(*[st.integers(17, 45)] * 3), st.sampled_from([(16, 4), (8,), (10, 3)]))
+def test_coarse_to_fine_equals_the_plain_grid(counts, blocks):
+    axes = [np.linspace(-0.6, 0.6, count) for count in counts]
+
+    def bumpy(points):  # a surface with detail, and with a gradient above one
+        return sphere(0.4)(points) + 0.02 * torch.sin(12 * points).sum(dim=-1)
+
+    fine, plain = extract_surface(bumpy, axes, blocks), extract_surface(bumpy, axes, ())
+    np.testing.assert_array_equal(fine[1], plain[1])
+    np.testing.assert_array_equal(fine[0], plain[0])
+
+
+def test_coarse_to_fine_asks_for_fewer_points():
     asked = []
 
     def counted(points):
         asked.append(len(points))
-        # Two bumps: a surface with detail, and with a gradient above one.
-        return sphere(0.4)(points) + 0.02 * torch.sin(12 * points).sum(dim=-1)
+        return sphere(0.4)(points)
 
-    fine = extract_surface(counted, AXES)
-    coarse_count = sum(asked)
-    dense = extract_surface(counted, AXES, coarse_to_fine=False)
-    assert torch.equal(fine.vertices, dense.vertices) and torch.equal(fine.faces, dense.faces)
-    assert coarse_count < 0.7 * (sum(asked) - coarse_count)
+    extract_surface(counted, [np.linspace(-0.6, 0.6, 90)] * 3)
+    assert sum(asked) < 0.2 * 90**3
 
 
-def test_the_box_cuts_the_surface_open():
-    head = extract_surface(sphere(0.4, (0.0, -0.6, 0.0)), AXES)
-    assert open_edges(head.faces) > 20
-    assert head.vertices[:, 1].min() >= -0.6 - 1e-6
+@settings(deadline=None, max_examples=15)
+@given(st.tuples(*[st.floats(-0.5, 0.5)] * 3), st.floats(0.2, 0.5))
+def test_only_the_box_opens_a_surface(centre, radius):
+    vertices, faces = extract_surface(sphere(radius, centre), AXES)
+    for vertex in np.unique(open_edges(faces)):
+        assert np.isclose(np.abs(vertices[vertex]), 0.6, atol=1e-6).any()
 
 
 def test_only_the_largest_piece_is_kept():
     small, large = sphere(0.12, (-0.4, 0, 0)), sphere(0.3, (0.2, 0, 0))
-    head = extract_surface(lambda p: torch.minimum(small(p), large(p)), AXES)
-    assert head.vertices[:, 0].min() > -0.15
-    assert int(head.faces.max()) == len(head.vertices) - 1
+    vertices, faces = extract_surface(lambda p: torch.minimum(small(p), large(p)), AXES)
+    assert vertices[:, 0].min() > -0.15
+    assert int(faces.max()) == len(vertices) - 1
 
 
 def test_largest_piece_of_two_triangles_and_one():
@@ -75,22 +95,31 @@ def test_no_surface_is_an_error():
         extract_surface(lambda points: torch.ones(len(points)), AXES)
 
 
-def test_thinning_keeps_the_details_and_the_shape():
-    head = extract_surface(sphere(0.4), AXES)
-    detail = ((-1.0, 0.1, -1.0), (1.0, 1.0, 1.0))
-    thin = thinned(head, Resolution(coarse=0.1, details=(detail,)))
-    kept = {tuple(vertex) for vertex in thin.vertices.tolist()}
-    upper = {tuple(vertex) for vertex in head.vertices.tolist() if vertex[1] >= 0.1}
-    assert upper <= kept and len(kept) < 0.7 * len(head.vertices)
-    assert (thin.vertices.norm(dim=1) - 0.4).abs().max() < 0.02
-    assert open_edges(thin.faces) == 0
-    assert len(thin.faces.unique()) == len(thin.vertices)
+def test_the_throat_is_cut_along_a_plane():
+    vertices, faces = extract_surface(sphere(0.4), AXES)
+    cut = Cut(point=(0.0, -0.2, 0.0), normal=(0.0, -1.0, 0.3))
+    kept, kept_faces = cut_away(vertices, faces, cut)
+    height = (kept - cut.point) @ cut.normal
+    assert height.max() < 1e-9 and len(kept) < len(vertices)
+    rim = np.unique(open_edges(kept_faces))
+    assert len(rim) > 10
+    np.testing.assert_allclose(height[rim], 0, atol=1e-9)
+    with pytest.raises(AvatarError, match="throat: expected a plane that leaves"):
+        cut_away(vertices, faces, Cut((0.0, 1.0, 0.0), (0.0, -1.0, 0.0)))
 
 
 def test_a_head_model_is_extracted_in_its_box():
-    nphm = tiny_nphm()
+    nphm = tiny_nphm(detail_anchors=(0, 3))
     nphm.sdf = lambda points, identity: sphere(0.9)(points)
-    head = extract_head(nphm, torch.zeros(nphm.identity_dim), Resolution(fine=0.05, coarse=0.06))
+    identity = torch.zeros(nphm.identity_dim)
+    head = extract_head(nphm, identity, Extraction(cells=40, triangles=1500))
     box_min, box_max = torch.tensor(nphm.config["box_min"]), torch.tensor(nphm.config["box_max"])
     assert (head.vertices >= box_min - 1e-5).all() and (head.vertices <= box_max + 1e-5).all()
     assert (head.vertices.norm(dim=1) - 0.9).abs().max() < 0.01
+    assert len(head.faces) == pytest.approx(1500, rel=0.01)
+    again = extract_head(nphm, identity, Extraction(cells=40, triangles=1500))
+    assert torch.equal(head.vertices, again.vertices) and torch.equal(head.faces, again.faces)
+    whole = extract_head(nphm, identity, Extraction(cells=40, triangles=None))
+    assert len(whole.faces) > 2000
+    cut = Extraction(cells=40, triangles=1500, throat=Cut((0.0, 0.0, 0.0), (0.0, -1.0, 0.0)))
+    assert extract_head(nphm, identity, cut).vertices[:, 1].min() > -1e-5
