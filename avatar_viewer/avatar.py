@@ -65,7 +65,7 @@ class Avatar:
     ) -> None:
         self.info, self.head, self.schedule, self.compute = info, head, schedule, compute
         self.denoiser, self.vae = denoiser, vae
-        self._conditioned: dict[tuple[ExpressionCode, Camera], Conditioning] = {}
+        self._conditioned: dict[tuple[ExpressionCode, Camera, bool], Conditioning] = {}
 
     @staticmethod
     def load(
@@ -156,7 +156,7 @@ class Avatar:
 
     def _condition(self, request: RenderRequest, stage_ms: dict[str, float]) -> Conditioning:
         """What an expression and a view give, kept for the next frames of the same."""
-        key = (request.expression, request.camera)
+        key = (request.expression, request.camera, request.exact_head or self.head.baked is None)
         if key not in self._conditioned:
             gbuffer = self._gbuffer(request, stage_ms)
             with _timed(stage_ms, "condition"):
@@ -175,7 +175,7 @@ class Avatar:
 
     def _gbuffer(self, request: RenderRequest, stage_ms: dict[str, float]) -> GBuffer:
         with _timed(stage_ms, "head"):
-            mesh = self.head.pose(request.expression)
+            mesh = self.head.pose(request.expression, exact=request.exact_head)
         with _timed(stage_ms, "raster"):
             return rasterize(mesh, request.camera)
 

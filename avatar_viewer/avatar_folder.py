@@ -3,7 +3,8 @@
 avatar.yaml        name, licence, provenance, resolution, default view, corner expressions
 head/  triplane/  expression_encoder/  unet/  controlnet/  vae/
                    config.json and safetensors of one network each;
-                   head/ also has canonical_head.safetensors
+                   head/ also has canonical_head.safetensors and, for drags on a CPU,
+                   baked_expressions.safetensors
 scheduler/         the noise schedule
 """
 
@@ -28,8 +29,11 @@ from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.head.storage import (
+    BAKED_FILE,
     CANONICAL_HEAD_FILE,
+    load_baked,
     load_canonical_head,
+    save_baked,
     save_canonical_head,
 )
 from avatar_viewer.raster.gbuffer import vertex_normals
@@ -51,7 +55,7 @@ def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) 
     """Read a folder; raises AvatarError: one line with the file, expected and found."""
     info = read_avatar_info(folder / "avatar.yaml")
     progress("head model")
-    head = _load_head(folder / "head", compute.device)
+    head = load_head(folder / "head", compute.device)
     progress("triplane and expression encoder")
     triplane = load_network(TriPlane, folder / "triplane")
     encoder = load_network(ExpressionEncoder, folder / "expression_encoder")
@@ -75,6 +79,8 @@ def save_parts(parts: Parts, folder: Path) -> None:
     head, denoiser = parts.head, parts.denoiser
     save_network(head.nphm, folder / "head")
     save_canonical_head(folder / "head" / CANONICAL_HEAD_FILE, head.head, head.identity)
+    if head.baked is not None:
+        save_baked(folder / "head" / BAKED_FILE, head.baked)
     save_network(denoiser.triplane, folder / "triplane")
     save_network(denoiser.encoder, folder / "expression_encoder")
     save_network(denoiser.unet, folder / "unet")
@@ -112,7 +118,8 @@ def resolve(source: str | Path, progress: Callable[[str], None]) -> Path:
         ) from error
 
 
-def _load_head(folder: Path, device: torch.device) -> HeadPoser:
+def load_head(folder: Path, device: torch.device) -> HeadPoser:
+    """The head of an avatar; without baked expressions where the folder has none."""
     nphm = load_network(NPHM, folder)
     head, identity = load_canonical_head(folder / CANONICAL_HEAD_FILE)
     if len(identity) != nphm.identity_dim:
@@ -122,7 +129,9 @@ def _load_head(folder: Path, device: torch.device) -> HeadPoser:
         )
     on_device = CanonicalHead(head.vertices.to(device), head.faces.to(device))
     nn.Module.to(nphm, device)
-    return HeadPoser(nphm, on_device, identity.to(device), vertex_normals)
+    path = folder / BAKED_FILE
+    baked = load_baked(path, head).to(device) if path.exists() else None
+    return HeadPoser(nphm, on_device, identity.to(device), vertex_normals, baked=baked)
 
 
 def _load_schedule(path: Path) -> DDIMScheduler:

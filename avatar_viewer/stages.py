@@ -111,6 +111,8 @@ class RenderRequest:
     """Denoising steps; 1 or more."""
     sampler: SamplerName = "ddim"
     show: Layer = "image"
+    exact_head: bool = True
+    """Whether the exact head model moves the mesh, rather than the baked expressions."""
 
     def __post_init__(self) -> None:
         _expect(1 <= self.steps <= MAX_STEPS, "steps", f"1 to {MAX_STEPS}", self.steps)

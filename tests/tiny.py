@@ -23,6 +23,7 @@ from avatar_viewer.device import Compute
 from avatar_viewer.diffusion.autoencoder import build_autoencoder
 from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
 from avatar_viewer.diffusion.samplers import training_schedule
+from avatar_viewer.head.baked_expressions import bake
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.raster.camera import Orbit
@@ -68,7 +69,9 @@ def tiny_poser() -> HeadPoser:
     head = CanonicalHead(vertices, torch.from_numpy(ball.faces).int())
     nphm = tiny_nphm()
     identity = torch.randn(nphm.identity_dim, generator=torch.Generator().manual_seed(2))
-    return HeadPoser(nphm, head, identity, vertex_normals)
+    codes = torch.randn(40, Z_DIM, generator=torch.Generator().manual_seed(3))
+    baked = bake(nphm, head, identity, codes, rank=8)
+    return HeadPoser(nphm, head, identity, vertex_normals, baked=baked)
 
 
 def tiny_unet() -> UNet2DConditionModel:

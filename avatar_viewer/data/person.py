@@ -17,14 +17,18 @@ from avatar_viewer.data.heads import HeadSampler, read_person
 from avatar_viewer.data.makehuman import gaze_of_weights, unit_weights
 from avatar_viewer.diffusion.triplane import Box
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.baked_expressions import bake, snapshot_codes
 from avatar_viewer.head.fit import fit_expressions
 from avatar_viewer.head.frame import ORIGIN_FROM_EYES_M
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.mesh_extraction import extract_head
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM, load_codes, load_nphm
 from avatar_viewer.head.storage import (
+    BAKED_FILE,
     CANONICAL_HEAD_FILE,
+    load_baked,
     load_canonical_head,
+    save_baked,
     save_canonical_head,
 )
 from avatar_viewer.raster.gbuffer import rasterize, vertex_normals
@@ -78,7 +82,7 @@ class Person:
 
 
 def load_person(data: Path, head: Path, cache: Path) -> Person:
-    """Extract the head and fit a code to every frame, once; then read them from `cache`."""
+    """Extract the head, fit a code to every frame and bake them, once; then read `cache`."""
     nphm = load_nphm(head)
     records = read_frames(data)
     if not (cache / "codes.safetensors").exists():
@@ -89,12 +93,18 @@ def load_person(data: Path, head: Path, cache: Path) -> Person:
         save_tensors({"codes": codes}, cache / "codes.safetensors")
     canonical, identity = load_canonical_head(cache / CANONICAL_HEAD_FILE)
     codes = load_tensors(cache / "codes.safetensors")["codes"]
+    if not (cache / BAKED_FILE).exists():
+        print("baking expressions", flush=True)
+        z = torch.cat([codes[:, :-GAZE_DIM], load_codes(head)["expression"]])
+        baked = bake(nphm, canonical, identity, snapshot_codes(z))
+        save_baked(cache / BAKED_FILE, baked)
+    baked = load_baked(cache / BAKED_FILE, canonical)
     if len(codes) != len(records):
         raise AvatarError(
             f"{cache / 'codes.safetensors'}: expected codes of {len(records)} frames,"
             f" found {len(codes)}; remove the file to fit them again"
         )
-    poser = HeadPoser(nphm, canonical, identity, vertex_normals)
+    poser = HeadPoser(nphm, canonical, identity, vertex_normals, baked=baked)
     return Person(records, codes, poser, read_head_frame(data, nphm))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.baked_expressions import BakedExpressions
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.stages import CanonicalHead, ExpressionCode, HeadMesh
 
@@ -20,7 +21,8 @@ class HeadPoser:
     """One person's head: moves the canonical vertices into an expression.
 
     The newest `capacity` meshes are kept, keyed by z_exp: gaze moves no vertex, so codes that
-    differ in gaze alone share a mesh.
+    differ in gaze alone share a mesh. With `baked` expressions a mesh can be had faster, nearly
+    the same.
     """
 
     def __init__(
@@ -30,30 +32,39 @@ class HeadPoser:
         identity: Tensor,
         vertex_normals: Normals,
         capacity: int = 32,
+        baked: BakedExpressions | None = None,
     ) -> None:
         self.nphm, self.head, self.identity = nphm, head, identity
         self.vertex_normals, self.capacity = vertex_normals, capacity
-        self._meshes: OrderedDict[tuple[float, ...], HeadMesh] = OrderedDict()
+        self.baked = baked
+        self._meshes: OrderedDict[tuple[tuple[float, ...], bool], HeadMesh] = OrderedDict()
 
-    def pose(self, expression: ExpressionCode) -> HeadMesh:
-        """The head in an expression, on the device of the canonical head."""
+    def pose(self, expression: ExpressionCode, *, exact: bool = True) -> HeadMesh:
+        """The head in an expression, on the device of the canonical head.
+
+        Without `exact` the baked expressions move it where there are any.
+        """
         expected = self.nphm.expression_dim + GAZE_DIM
         if len(expression.values) != expected:
             raise AvatarError(
                 f"expression: expected {expected} values (z_exp and gaze), "
                 f"found {len(expression.values)}"
             )
-        key = expression.values[:-GAZE_DIM]
+        z, exact = expression.values[:-GAZE_DIM], exact or self.baked is None
+        key = (z, exact)
         if key not in self._meshes:
-            self._meshes[key] = self._posed(key)
+            self._meshes[key] = self._posed(z, exact)
             if len(self._meshes) > self.capacity:
                 self._meshes.popitem(last=False)
         self._meshes.move_to_end(key)
         return self._meshes[key]
 
     @torch.no_grad()
-    def _posed(self, z: tuple[float, ...]) -> HeadMesh:
+    def _posed(self, z: tuple[float, ...], exact: bool) -> HeadMesh:
         canonical, faces = self.head.vertices, self.head.faces
         code = torch.tensor(z, dtype=torch.float32, device=canonical.device)
-        vertices = canonical + self.nphm.deform(canonical, self.identity, code)
+        if exact or self.baked is None:
+            vertices = canonical + self.nphm.deform(canonical, self.identity, code)
+        else:
+            vertices = canonical + self.baked.offsets(self.nphm, self.head, self.identity, code)
         return HeadMesh(vertices, canonical, self.vertex_normals(vertices, faces), faces)

@@ -65,7 +65,7 @@ def extract_head(
     axes = [
         np.linspace(a, b, 1 + max(1, round((b - a) / cell))) for a, b in zip(low, high, strict=True)
     ]
-    with torch.inference_mode():
+    with torch.no_grad():
         vertices, faces = extract_surface(lambda points: nphm.sdf(points, identity), axes)
         anchors = nphm.anchors(identity).cpu().numpy()
     if extraction.throat is not None:

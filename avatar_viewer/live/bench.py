@@ -40,6 +40,7 @@ class Bound:
     text: str
     limit: float
     at_least: bool = False
+    digits: int = 1
 
     def line(self, value: float | None) -> str:
         """The figure beside its bound."""
@@ -47,7 +48,9 @@ class Bound:
         if value is None:
             return f"{self.text:<44}{'not measured':>12}   {bound}"
         kept = value >= self.limit if self.at_least else value <= self.limit
-        return f"{self.text:<44}{value:>12.1f}   {bound:<14}{'kept' if kept else 'MISSED'}"
+        return (
+            f"{self.text:<44}{value:>12.{self.digits}f}   {bound:<14}{'kept' if kept else 'MISSED'}"
+        )
 
 
 BOUNDS = (
@@ -57,6 +60,14 @@ BOUNDS = (
     Bound("rss_peak_mb", "resident memory, peak, MB", 1500),
 )
 """Of the render thread alone."""
+
+HEAD_BOUNDS = (
+    Bound("baked_mean_mm", "baked against exact vertices, mean, mm", 0.1, digits=3),
+    Bound("baked_max_mm", "baked against exact vertices, largest, mm", 1, digits=3),
+    Bound("baked_ms", "baked expression to vertices, normals, ms", 3),
+    Bound("exact_ms", "exact expression to vertices, normals, ms", 300),
+)
+"""Of the head alone, over a grid of the pad."""
 
 WINDOW_BOUNDS = (
     Bound("drag_fps", "new frames while dragging, 1/s", 5, at_least=True),
@@ -77,7 +88,7 @@ def bench(source: str | None = None, json_path: Path | None = None) -> None:
     source = source or str(DEMO_FOLDER)
     thread = RenderThread()
     try:
-        figures = {"source": source, **measure(thread, source)}
+        figures = {"source": source, **measure(thread, source), "head": head_figures(source)}
     finally:
         thread.stop()
     figures["rss_mb"], figures["rss_peak_mb"] = resident_mb(os.getpid())
@@ -122,6 +133,43 @@ def measure(
         "latency_p50_ms": _percentile(latencies, 50),
         "latency_p95_ms": _percentile(latencies, 95),
         **_unchanged(thread, moving(0)),
+    }
+
+
+def head_figures(source: str, grid: int = 9) -> dict[str, float] | None:
+    """How far baked expressions are from exact ones, and what both cost; None without a bake."""
+    import torch
+
+    from avatar_viewer.avatar_folder import load_head, resolve
+    from avatar_viewer.avatar_info import read_avatar_info
+    from avatar_viewer.head.baked_expressions import baking_error_mm
+
+    folder = resolve(source, lambda text: None)
+    poser = load_head(folder / "head", torch.device("cpu"))
+    if poser.baked is None:
+        return None
+    info = read_avatar_info(folder / "avatar.yaml")
+    places = [(x / (grid - 1), y / (grid - 1)) for x in range(grid) for y in range(grid)]
+    expressions = [Picture(pad=place).request(info).expression for place in places]
+    codes = torch.stack(
+        [expression.tensor()[: poser.nphm.expression_dim] for expression in expressions]
+    )
+    mean_mm, max_mm = baking_error_mm(poser.baked, poser.nphm, poser.head, poser.identity, codes)
+
+    def median_ms(exact: bool) -> float:
+        times = []
+        for expression in expressions:
+            began = time.perf_counter()
+            poser.pose(expression, exact=exact)
+            times.append((time.perf_counter() - began) * 1e3)
+        return _percentile(times, 50)
+
+    return {
+        "vertices": len(poser.head.vertices),
+        "baked_mean_mm": mean_mm,
+        "baked_max_mm": max_mm,
+        "baked_ms": median_ms(exact=False),
+        "exact_ms": median_ms(exact=True),
     }
 
 
@@ -251,6 +299,12 @@ def report(figures: dict[str, Any]) -> str:
         ("load_s", "loading, s"),
     ):
         lines.append(f"{text:<44}{figures[name]:>12.1f}")
+    head = figures["head"]
+    if head is None:
+        lines += ["", "head: not baked"]
+    else:
+        lines += ["", f"head, {head['vertices']} vertices"]
+        lines += [bound.line(head[bound.figure]) for bound in HEAD_BOUNDS]
     window = figures["window"]
     if window is None:
         lines += ["", "window: not measured without a display (xvfb-run -a gives one)"]

@@ -280,7 +280,6 @@ class RenderThread:
 
 
 def _quick(request: RenderRequest, quick_steps: int) -> RenderRequest:
-    """The variant that is rendered while dragging; only pictures take denoising steps."""
-    if request.show != "image":
-        return request
-    return replace(request, steps=min(request.steps, quick_steps))
+    """The variant that is rendered while dragging: baked head, and few steps for a picture."""
+    steps = min(request.steps, quick_steps) if request.show == "image" else request.steps
+    return replace(request, steps=steps, exact_head=False)

@@ -11,11 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stepwise_avatar import INFO
+from tiny import tiny_avatar
 
 from avatar_viewer.config import DEMO_FOLDER
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.storage import BAKED_FILE
 from avatar_viewer.live import bench as bench_module
-from avatar_viewer.live.bench import Bound, measure, report, resident_mb, window_figures
+from avatar_viewer.live.bench import (
+    Bound,
+    head_figures,
+    measure,
+    report,
+    resident_mb,
+    window_figures,
+)
 from avatar_viewer.live.render_thread import RenderThread
 from avatar_viewer.stages import Frame, RenderRequest
 
@@ -52,7 +61,7 @@ def thread_of():
 
 def figures_of(thread: RenderThread) -> dict:
     measured = measure(thread, "steady", full_frames=3, drag_s=0.5)
-    return {"source": "steady", **measured, "rss_peak_mb": 900.0, "window": None}
+    return {"source": "steady", **measured, "rss_peak_mb": 900.0, "window": None, "head": None}
 
 
 def test_the_figures_of_a_steady_avatar(thread_of):
@@ -75,6 +84,17 @@ def test_the_report_says_each_figure_beside_its_bound(thread_of):
     assert line.split()[-1] == "kept"
     assert "denoise" in text
     assert text.splitlines()[-1].startswith("window: not measured")
+    assert "head: not baked" in text
+
+
+def test_the_head_is_measured_over_the_pad(tmp_path):
+    tiny_avatar().save(tmp_path)
+    figures = head_figures(str(tmp_path), grid=3)
+    assert figures is not None and figures["vertices"] == 642
+    assert 0 < figures["baked_mean_mm"] < figures["baked_max_mm"]
+    assert 0 < figures["baked_ms"] and 0 < figures["exact_ms"]
+    (tmp_path / "head" / BAKED_FILE).unlink()
+    assert head_figures(str(tmp_path)) is None
 
 
 @pytest.mark.parametrize(
@@ -106,6 +126,7 @@ def test_the_figures_are_written_as_json(
     load = lambda source, progress: SteadyAvatar()  # noqa: E731
     monkeypatch.setattr(bench_module, "RenderThread", lambda: RenderThread(load))
     monkeypatch.setattr(bench_module, "window_figures", lambda source: None)
+    monkeypatch.setattr(bench_module, "head_figures", lambda source: None)
     monkeypatch.setattr(
         bench_module, "measure", lambda thread, source: measure(thread, source, 2, 0.3)
     )

@@ -152,20 +152,30 @@ def test_a_steady_drag_still_shows_frames(live):
     assert [r.seed for r in avatar_of(live).rendered] == [1, 3]
 
 
-def test_a_full_frame_equal_to_the_quick_one_is_not_rendered_again(live):
+def test_dragging_takes_the_baked_head_and_rest_the_exact_one(live):
     few_steps = replace(request(1), steps=2)
     layer = replace(request(2), show="normal")
     for wanted in (few_steps, layer):
-        for dragging in (True, False):
-            live.submit(wanted, dragging=dragging)
-            assert frame_of(live, wanted.seed).frame.request == wanted
-    assert settled(live).frames == 2
+        live.submit(wanted, dragging=True)
+        shown = frame_of(live, wanted.seed, preview=True).frame.request
+        assert shown == replace(wanted, exact_head=False)
+        live.submit(wanted)
+        assert frame_of(live, wanted.seed, preview=False).frame.request == wanted
+    assert settled(live).frames == 4
+
+
+def test_a_full_frame_equal_to_the_quick_one_is_not_rendered_again(live):
+    wanted = replace(request(1), steps=2, exact_head=False)
+    for dragging in (True, False):
+        live.submit(wanted, dragging=dragging)
+        assert frame_of(live, wanted.seed).frame.request == wanted
+    assert settled(live).frames == 1
 
 
 def test_a_preview_becomes_final_when_the_steps_are_lowered_to_it(live):
     live.submit(request(1), dragging=True)
     frame_of(live, 1, preview=True)
-    live.submit(replace(request(1), steps=2))
+    live.submit(replace(request(1), steps=2, exact_head=False))
     frame_of(live, 1, preview=False)
     assert settled(live).frames == 1
 

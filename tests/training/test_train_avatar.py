@@ -112,7 +112,7 @@ def test_a_killed_run_ends_in_the_same_avatar(
     assert not (tmp_path / "broken" / "avatar").exists()
     train_avatar(tiny_training(inputs, tmp_path / "broken"))
     whole = weights_of(tmp_path / "whole" / "avatar")
-    assert len(whole) == 7 and weights_of(tmp_path / "broken" / "avatar") == whole
+    assert len(whole) == 8 and weights_of(tmp_path / "broken" / "avatar") == whole
 
 
 def test_bfloat16_trains_too(inputs: Path, tmp_path: Path):
