@@ -161,6 +161,44 @@ class Data(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fit(Command):
+    """Find the codes of a scanned head: a mesh or a point cloud, without correspondences."""
+
+    scan: Path
+    """Mesh or points, in the head model's axes: PLY, OBJ, GLB, STL and others."""
+    head: Path
+    """Folder of a trained head model with its codes."""
+    out: Path
+    """The .safetensors to write: identity, expression, and how the scan was moved."""
+    unit: Literal["m", "dm", "cm", "mm"] = "m"
+    """The scan's unit of length."""
+    landmarks: Annotated[Path | None, Optional] = None
+    """YAML: anchor's name or number, and its place in the scan; the scan may then lie anywhere."""
+    identity: Annotated[Path | None, Optional] = None
+    """A file with the identity of a known person: only the expression is fitted."""
+    canonical: bool = False
+    """The scan is in the head model's canonical pose: only the identity is fitted."""
+
+    def run(self) -> None:
+        from avatar_viewer.expression.fit import fit_file
+
+        fit = fit_file(
+            self.scan,
+            self.out,
+            self.head,
+            unit=self.unit,
+            landmarks=self.landmarks,
+            identity=self.identity,
+            canonical=self.canonical,
+        )
+        known = fit.residual_mm[~fit.residual_mm.isnan()]
+        print(
+            f"distance of the scan from the fitted surface: mean {known.mean():.2f} mm, "
+            f"95 % below {known.quantile(0.95):.2f} mm\nwrote {self.out}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bench(Command):
     """Measure an avatar on this machine, beside the project's bounds."""
 
@@ -194,6 +232,25 @@ class Evaluate(Command):
         evaluate(self.ckpt, self.data, self.split, self.json)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateHead(Command):
+    """Fit heads that a head model was not trained on, and print the errors beside their bounds."""
+
+    head: Path
+    """Folder of a trained head model with its codes."""
+    heads: Path
+    """Folder that `data heads --held-out` wrote."""
+    people: Annotated[int | None, Optional] = None
+    """Only so many of the held-out heads."""
+    json: Annotated[Path | None, Optional] = None
+    """Write the figures to this file too."""
+
+    def run(self) -> None:
+        from avatar_viewer.evaluation.head import evaluate_head
+
+        evaluate_head(self.head, self.heads, self.people, self.json)
+
+
 # An option is left out instead of given as None; --debug has no --no-debug.
 STYLE = (tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff)
 COMMANDS = {
@@ -202,8 +259,10 @@ COMMANDS = {
     "mesh": Mesh,
     "train": Train,
     "data": Data,
+    "fit": Fit,
     "bench": Bench,
     "evaluate": Evaluate,
+    "evaluate head": EvaluateHead,
 }
 
 
@@ -217,6 +276,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "view")
+    if words[:2] == ["evaluate", "head"]:
+        words[:2] = ["evaluate head"]
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog=PROGRAM, description=DESCRIPTION, args=words, config=STYLE
     )

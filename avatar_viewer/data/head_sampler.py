@@ -66,8 +66,10 @@ ANCHOR_VERTICES = np.array(
 )
 """[39]; 2k and 2k+1 mirror each other for k < 16, the rest lie on the plane of symmetry."""
 
-DETAIL_ANCHORS = (*range(8), *range(12, 20), 32, 33, 34)
-"""Around these a mesh keeps its detail: eye corners, lids, nostrils, mouth corners, lips, nose."""
+LIP_AND_LID_ANCHORS = (*range(8), *range(14, 20), 33, 34)
+"""Corners, lids and lips of eyes and mouth."""
+DETAIL_ANCHORS = (*LIP_AND_LID_ANCHORS, 12, 13, 32)
+"""Around these a mesh keeps its detail: lips, lids, nostrils and the nose's tip."""
 
 
 @dataclass(frozen=True)
