@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avatar_viewer.avatar import Avatar
+from avatar_viewer.avatar_folder import load_parts
 from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.data.frames import FrameRecord
 from avatar_viewer.data.person import Person, load_person
@@ -69,6 +70,8 @@ class AvatarTraining:
     corners: tuple[str, str, str, str]
     """Kinds of frames ("corner: neutral", ...) whose expressions lie at the pad's corners."""
     default_view: Orbit
+    start: Path | None = None
+    """A trained avatar's folder, whose networks are trained on; sizes and `base` are then its."""
     base: str | None = None
     """A folder or Hub id of a pre-trained U-Net (`unet` subfolder); None: `small`, untrained."""
     small: SmallUNet = SmallUNet()
@@ -138,6 +141,8 @@ def train_avatar(config: AvatarTraining) -> None:
 
 def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> Denoiser:
     """The networks before the first step."""
+    if config.start is not None:
+        return _trained_before(config.start, person)
     channels = vae.config["latent_channels"]
     if config.base is not None:
         base = _pretrained(config.base)
@@ -173,6 +178,19 @@ def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> 
     if prompt is not None:
         denoiser.encoder.prompt.data.copy_(prompt)
         denoiser.encoder.prompt.requires_grad_(False)
+    return denoiser
+
+
+def _trained_before(folder: Path, person: Person) -> Denoiser:
+    parts = load_parts(folder, best_compute("cpu", torch.float32), lambda stage: None)
+    code_dim = parts.denoiser.encoder.config["code_dim"]
+    if code_dim != person.code_dim:
+        raise AvatarError(
+            f"start: {folder}: expected expression codes of {person.code_dim} numbers, "
+            f"found {code_dim}"
+        )
+    denoiser = parts.denoiser.train()
+    denoiser.requires_grad_(True)
     return denoiser
 
 

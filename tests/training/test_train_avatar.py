@@ -17,6 +17,7 @@ from tiny import (
     VIEW,
     tiny_person,
     tiny_vae,
+    write_tiny_avatar,
     write_tiny_frames,
 )
 from tiny_training import tiny_training, write_inputs
@@ -95,6 +96,29 @@ def weights_of(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")
     }
+
+
+def test_training_goes_on_from_an_avatar(inputs: Path, tmp_path: Path):
+    first = tiny_training(inputs, tmp_path / "first", steps=50)
+    train_avatar(first)
+    fresh = loss_of_first_step(tiny_training(inputs, tmp_path / "fresh", steps=1))
+    start = tmp_path / "first" / "avatar"
+    longer = tiny_training(inputs, tmp_path / "longer", steps=1, start=start)
+    assert loss_of_first_step(longer) < 0.9 * fresh
+
+
+def test_an_avatar_of_other_codes_is_no_start(inputs: Path, tmp_path: Path):
+    avatar = write_tiny_avatar(tmp_path / "avatar")
+    person = tiny_person(inputs / "data")
+    person.poser.nphm.register_to_config(expression_dim=99)
+    settings = tiny_training(inputs, tmp_path / "run", start=avatar)
+    with pytest.raises(AvatarError, match=r"start: .*avatar: expected expression codes of 103"):
+        training.build_denoiser(settings, tiny_vae(), person)
+
+
+def loss_of_first_step(settings: AvatarTraining) -> float:
+    train_avatar(settings)
+    return json.loads((settings.out / "log.jsonl").read_text().splitlines()[0])["loss"]
 
 
 def test_a_killed_run_ends_in_the_same_avatar(
