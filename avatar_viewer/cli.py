@@ -94,7 +94,7 @@ class Mesh(Command):
     """Export the head in one expression; all expressions share faces and order of vertices."""
 
     out: Path
-    """The .glb, .ply or .obj to write; in metres."""
+    """The .glb, .ply or .obj to write; in metres, y = up, z = front."""
     pad: Annotated[tuple[float, float], tyro.conf.arg(metavar="X Y")] = (0.5, 0.5)
     """Place on the expression pad: x to the right, y down, both in 0..1."""
     ckpt: Source = None
@@ -158,6 +158,28 @@ class Data(Command):
         sample_heads(
             self.out, self.identities, self.expressions, self.seed, self.held_out, self.person
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Command):
+    """Convert the public checkpoints of NPHM to a head model's folder."""
+
+    kind: tyro.conf.Positional[Literal["nphm"]]
+    """What they are."""
+    identity: Path
+    """Torch checkpoint of the identity network."""
+    expression: Path
+    """Torch checkpoint of the deformation network."""
+    anchors: Path
+    """The mean anchors, a .npy file."""
+    out: Path
+    """Folder to write; it must not be there yet."""
+
+    def run(self) -> None:
+        from avatar_viewer.head.nphm_import import import_nphm
+
+        import_nphm(self.identity, self.expression, self.anchors, self.out)
+        print(f"wrote {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +281,7 @@ COMMANDS = {
     "mesh": Mesh,
     "train": Train,
     "data": Data,
+    "import": Import,
     "fit": Fit,
     "bench": Bench,
     "evaluate": Evaluate,

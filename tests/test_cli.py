@@ -85,7 +85,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
     assert caught.value.code == 0
-    assert set(COMMANDS) <= set(capsys.readouterr().out.replace(",", " ").split())
+    names = {word for name in COMMANDS for word in name.split()}
+    assert names <= set(capsys.readouterr().out.replace(",", " ").split())
 
 
 def test_help_of_render_names_every_layer(capsys: pytest.CaptureFixture[str]):
@@ -306,4 +307,9 @@ def test_data_and_evaluation_get_their_options(monkeypatch: pytest.MonkeyPatch, 
     out = str(tmp_path)
     assert main(["data", "heads", "--out", out, "--identities", "3", "--seed", "4"]) == 0
     assert main(["evaluate", "--data", out, "--ckpt", "some/one", "--json", "f.json"]) == 0
+    words = ["evaluate", "head", "--head", "m", "--heads", out, "--people", "2"]
+    head = SimpleNamespace(evaluate_head=lambda *options: calls.append(options))
+    monkeypatch.setitem(sys.modules, "avatar_viewer.evaluation.head", head)
+    assert main(words) == 0
+    assert calls.pop() == (Path("m"), tmp_path, 2, None)
     assert calls == [(tmp_path, 3, 12, 4, 0, None), ("some/one", tmp_path, "test", Path("f.json"))]

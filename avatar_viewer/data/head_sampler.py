@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import trimesh
 
 from avatar_viewer.data.makehuman import (
     ARKIT_UNITS,
@@ -167,6 +168,21 @@ class HeadSampler:
         moves = self.point_moves[:, kept].astype(np.float32)
         offsets = np.tensordot(weights - CANONICAL_WEIGHTS, moves, axes=1)
         return canonical.astype(np.float32), (canonical + offsets).astype(np.float32)
+
+    def mesh(self, targets: Mapping[str, float], weights: np.ndarray) -> trimesh.Trimesh:
+        """The true mesh of identity `targets` at ARKit weights [52]: skin in the box, eyeballs."""
+        _, body, eyes = self._canonical(targets)
+        change = np.asarray(weights - CANONICAL_WEIGHTS, dtype=np.float64)
+        body = body + self.subdivide @ np.tensordot(change, self._unit_moves, axes=1)
+        corners = body[self.triangles]
+        inside = ((corners > BOX_MIN) & (corners < BOX_MAX)).all(axis=(1, 2))
+        balls = []
+        for centre, radius in eyes:
+            balls.append(trimesh.creation.icosphere(subdivisions=4, radius=radius))
+            balls[-1].apply_translation(centre)
+        skin = trimesh.Trimesh(body, self.triangles[inside], process=False)
+        skin.remove_unreferenced_vertices()
+        return trimesh.util.concatenate([skin, *balls])
 
     def _canonical(self, targets: Mapping[str, float]) -> tuple[dict, np.ndarray, list]:
         neutral = self._neutral(targets)

@@ -21,7 +21,7 @@ from avatar_viewer.head.baked_expressions import bake, snapshot_codes
 from avatar_viewer.head.fit import fit_expressions
 from avatar_viewer.head.frame import ORIGIN_FROM_EYES_M
 from avatar_viewer.head.mesh_cache import HeadPoser
-from avatar_viewer.head.mesh_extraction import extract_head
+from avatar_viewer.head.mesh_extraction import Extraction, extract_head
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM, load_codes, load_nphm
 from avatar_viewer.head.storage import (
     BAKED_FILE,
@@ -81,14 +81,17 @@ class Person:
         return rasterize(self.poser.pose(self.expression(record)), camera)
 
 
-def load_person(data: Path, head: Path, cache: Path) -> Person:
+def load_person(
+    data: Path, head: Path, cache: Path, extraction: Extraction | None = None
+) -> Person:
     """Extract the head, fit a code to every frame and bake them, once; then read `cache`."""
     nphm = load_nphm(head)
     records = read_frames(data)
     if not (cache / "codes.safetensors").exists():
         cache.mkdir(parents=True, exist_ok=True)
         identity = load_codes(head)["identity"][PERSON_IDENTITY]
-        save_canonical_head(cache / CANONICAL_HEAD_FILE, extract_head(nphm, identity), identity)
+        canonical = extract_head(nphm, identity, extraction)
+        save_canonical_head(cache / CANONICAL_HEAD_FILE, canonical, identity)
         codes = fit_codes(nphm, identity, data, records)
         save_tensors({"codes": codes}, cache / "codes.safetensors")
     canonical, identity = load_canonical_head(cache / CANONICAL_HEAD_FILE)

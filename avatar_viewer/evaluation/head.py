@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import trimesh
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from avatar_viewer.data.head_sampler import LIP_AND_LID_ANCHORS, HeadScans
@@ -31,8 +31,8 @@ REGION_MM = 10.0
 """Lips and lids reach so far from their anchors."""
 CANDIDATES = 8
 """Triangles around a point among which the nearest is looked for."""
-SCANS_WITHOUT_CORRESPONDENCE = 2
-"""Of each person: they take a search each."""
+SCANS_WITHOUT_CORRESPONDENCE = 1
+"""Of each person: each takes a search of its own."""
 DENSE = Extraction(cells=256, triangles=60_000)
 """About 30,000 vertices, of which the bounds on time speak."""
 
@@ -143,7 +143,7 @@ def to_surface(head: CanonicalHead, points: Tensor, normals: Tensor) -> tuple[Te
     """Distance [N] of points from a mesh, and the cosine [N] of normals with that of its nearest
     triangle."""
     triangles = head.vertices.double().numpy()[head.faces.numpy()]
-    candidates = cKDTree(triangles.mean(axis=1)).query(points.numpy(), k=CANDIDATES)[1]
+    candidates = KDTree(triangles.mean(axis=1)).query(points.numpy(), k=CANDIDATES)[1]
     every = np.repeat(points.double().numpy(), CANDIDATES, axis=0)
     nearest = trimesh.triangles.closest_point(triangles[candidates.ravel()], every)
     distance = np.linalg.norm(nearest - every, axis=1).reshape(-1, CANDIDATES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyfqmr
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 AGGRESSIVENESS = 5
 """Of the quadric error's threshold; higher is faster and coarser."""
@@ -25,7 +25,7 @@ def decimate(
     kept = _protected(vertices, faces, int(PROTECTED_SHARE * triangles), details, radius)
     still, still_faces = _used(vertices, faces[kept])
     rest, rest_faces = _used(vertices, faces[~kept])
-    simplifier = pyfqmr.Simplify()
+    simplifier = pyfqmr.Simplify()  # pyright: ignore[reportAttributeAccessIssue]
     simplifier.setMesh(rest, rest_faces)
     simplifier.simplify_mesh(
         target_count=max(1, triangles - len(still_faces)),
@@ -43,7 +43,7 @@ def _protected(
     """[F] which faces to keep."""
     if len(details) == 0:
         return np.zeros(len(faces), dtype=bool)
-    distance = cKDTree(details).query(vertices[faces].mean(axis=1))[0]
+    distance = KDTree(details).query(vertices[faces].mean(axis=1))[0]
     return distance <= min(radius, np.partition(distance, most)[most])
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import trimesh
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.decimation import decimate
+from avatar_viewer.head.frame import subject_from_head
 from avatar_viewer.head.nphm import NPHM
 from avatar_viewer.stages import CanonicalHead
 
@@ -26,19 +26,26 @@ Point = tuple[float, float, float]
 BLOCKS = (16, 4)
 """Cells along an edge of the blocks that are looked at first, level by level."""
 SAFETY = 1.5
-"""How far beyond a block's own radius its centre's distance may be before it is skipped: a
-learned distance is only roughly one."""
+"""A block is skipped where its centre's distance is beyond so many of its own radii. Learned
+distances are only roughly ones; what is skipped wrongly is found by following the surface."""
 CHUNK = 1 << 12
 """Points evaluated at once: few enough for the activations to stay in the CPU's cache."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A plane that cuts the throat: what lies on the side of its normal is taken away."""
+    """A plane that cuts the throat: what lies on the side of its normal is taken away.
 
-    point: Point
-    """World units."""
+    In the frame of exported meshes, whatever the head model's own: metres, x = subject's left,
+    y = up, z = front.
+    """
+
+    point_m: Point
     normal: Point
+
+    def __post_init__(self) -> None:
+        if not any(self.normal):
+            raise AvatarError("throat: expected a normal that is not zero, found 0 0 0")
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,15 @@ class Extraction:
     """Around the head model's `detail_anchors` (lips, lids, nose) no triangle is touched."""
     throat: Cut | None = None
     """Where the throat is cut besides the box; None leaves it to the box."""
+
+    def __post_init__(self) -> None:
+        for name, least, found in (
+            ("cells", 2, self.cells),
+            ("triangles", 4, self.triangles),
+            ("detail_radius_mm", 0, self.detail_radius_mm),
+        ):
+            if found is not None and not found >= least:
+                raise AvatarError(f"{name}: expected {least} or more, found {found}")
 
 
 def extract_head(
@@ -69,7 +85,9 @@ def extract_head(
         vertices, faces = extract_surface(lambda points: nphm.sdf(points, identity), axes)
         anchors = nphm.anchors(identity).cpu().numpy()
     if extraction.throat is not None:
-        vertices, faces = cut_away(vertices, faces, extraction.throat)
+        turn = subject_from_head(nphm.config["axes"])  # rows times it turn the other way
+        point = extraction.throat.point_m @ turn * nphm.config["units_per_metre"]
+        vertices, faces = cut_away(vertices, faces, point, extraction.throat.normal @ turn)
     if extraction.triangles is not None:
         details = anchors[list(nphm.config["detail_anchors"])]
         radius = extraction.detail_radius_mm / 1000 * nphm.config["units_per_metre"]
@@ -97,7 +115,11 @@ def extract_surface(
 
 
 def _sampled(distance: Distance, axes: list[np.ndarray], blocks: tuple[int, ...]) -> np.ndarray:
-    """[X,Y,Z] distances; far from the surface one value stands for a whole block."""
+    """[X,Y,Z] distances; far from the surface one value stands for a whole block.
+
+    Every cell that the surface crosses has its own eight: the surface is followed out of the
+    blocks in which it was found.
+    """
     cells = [len(axis) - 1 for axis in axes]
     size = max(cells)
     values, near = np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), bool)
@@ -111,11 +133,30 @@ def _sampled(distance: Distance, axes: list[np.ndarray], blocks: tuple[int, ...]
         values[near] = found
         near[near] = np.abs(found) <= SAFETY * np.linalg.norm(high - low, axis=1) / 2
     volume = np.pad(_refined(values, cells, size, 1), (0, 1), mode="edge")
-    wanted = np.pad(_refined(near, cells, size, 1), (0, 1))
-    for axis in range(3):  # a cell needs the points at both of its ends
-        wanted |= np.roll(wanted, 1, axis)
-    volume[wanted] = _evaluate(distance, _places(axes, wanted))
+    wanted = _corners(_refined(near, cells, size, 1) | _crossed(volume < 0))
+    known = np.zeros_like(wanted)
+    while wanted.any():
+        volume[wanted] = _evaluate(distance, _places(axes, wanted))
+        known |= wanted
+        wanted = _corners(_crossed(volume < 0)) & ~known
     return volume
+
+
+def _corners(cells: np.ndarray) -> np.ndarray:
+    """[X,Y,Z] which points of the grid are corners of these cells [X-1,Y-1,Z-1]."""
+    points = np.pad(cells, (0, 1))
+    for axis in range(3):
+        points |= np.roll(points, 1, axis)
+    return points
+
+
+def _crossed(inside: np.ndarray) -> np.ndarray:
+    """[X-1,Y-1,Z-1] which cells have corners on both sides of the surface."""
+    some = every = inside
+    for _ in range(3):  # the next axis comes to the front each time
+        some = (some[1:] | some[:-1]).transpose(1, 2, 0)
+        every = (every[1:] & every[:-1]).transpose(1, 2, 0)
+    return some & ~every
 
 
 def _refined(array: np.ndarray, cells: list[int], size: int, smaller: int) -> np.ndarray:
@@ -134,17 +175,33 @@ def _evaluate(distance: Distance, points: np.ndarray) -> np.ndarray:
     return torch.cat([distance(chunk) for chunk in chunks]).numpy()
 
 
-def cut_away(vertices: np.ndarray, faces: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
-    """The largest piece of a mesh on the inner side of the cut, open along it."""
-    inward = -np.asarray(cut.normal, dtype=np.float64)
-    kept, kept_faces, _ = trimesh.intersections.slice_faces_plane(
-        vertices, faces, inward, np.asarray(cut.point, dtype=np.float64)
-    )
-    if len(kept_faces) == 0:
+def cut_away(
+    vertices: np.ndarray, faces: np.ndarray, point: np.ndarray, normal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The largest piece of a mesh on the inner side of a plane, open along it.
+
+    An edge that crosses the plane gets one vertex there, which its faces share: no cracks.
+    """
+    height = (vertices - point) @ normal
+    away = height > 0
+    corners_away = away[faces].sum(axis=1)
+    if (corners_away > 0).all():
         raise AvatarError("throat: expected a plane that leaves a part of the head, found none")
-    mesh = trimesh.Trimesh(kept, kept_faces)  # which welds what the cut made twice
-    mesh.update_faces(mesh.nondegenerate_faces())
-    return largest_piece(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+    # Crossing faces are turned such that `a` is the corner that is alone on its side.
+    crossing = faces[np.isin(corners_away, (1, 2))]
+    alone = away[crossing] == (away[crossing].sum(axis=1) == 1)[:, None]
+    turn = (alone.argmax(axis=1)[:, None] + np.arange(3)) % 3
+    a, b, c = np.take_along_axis(crossing, turn, axis=1).T
+    sides = np.sort(np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1)]), axis=1)
+    edges, names = np.unique(sides, axis=0, return_inverse=True)
+    p, q = edges.T
+    share = (height[p] / (height[p] - height[q]))[:, None]
+    on_plane = vertices[p] + share * (vertices[q] - vertices[p])
+    ab, ac = (len(vertices) + names.ravel()).reshape(2, -1)
+    tips = np.stack([a, ab, ac], axis=1)[~away[a]]
+    stumps = np.stack([ab, b, c, ab, c, ac], axis=1)[away[a]].reshape(-1, 3)
+    every = np.concatenate([faces[corners_away == 0], tips, stumps])
+    return largest_piece(np.concatenate([vertices, on_plane]), every)
 
 
 def largest_piece(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ Loading a trained one and its codes::
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -22,6 +23,7 @@ from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.expression_deformation import ExpressionDeformation
 from avatar_viewer.head.frame import BOX_MAX, BOX_MIN, UNITS_PER_METRE
 from avatar_viewer.head.identity_sdf import IdentitySDF
+from avatar_viewer.head.paper_nphm import PaperDeformation, PaperIdentitySDF
 from avatar_viewer.weights import load_network, load_tensors
 
 GAZE_DIM = 4
@@ -35,18 +37,22 @@ class NPHM(ModelMixin, ConfigMixin):
 
     All methods take one item (points [N,3], codes [D]) or a batch (points [B,N,3], codes [B,D]).
     World = canonical units: `units_per_metre`; the head lies in the box `box_min`..`box_max`.
+    Two families of networks: `compact`, for CPUs, and `paper`, that of the public weights.
     """
 
     @register_to_config
     def __init__(  # noqa: PLR0913 - the config's fields
         self,
         *,
+        family: Literal["compact", "paper"] = "compact",
         global_dim: int = 32,
         local_dim: int = 16,
         expression_dim: int = 56,
         anchor_pairs: int = 16,
         anchor_middles: int = 7,
         detail_anchors: tuple[int, ...] = (),
+        anchor_hidden: tuple[int, ...] = (256, 256),
+        sdf_layers: int = 4,
         sdf_hidden: int = 64,
         sdf_nearest: int = 6,
         sdf_frequencies: int = 0,
@@ -61,6 +67,26 @@ class NPHM(ModelMixin, ConfigMixin):
         axes: str = "x = subject's left, y = up, z = front",
     ) -> None:
         super().__init__()
+        anchors = 2 * anchor_pairs + anchor_middles
+        identity_dim = global_dim + (anchors + 1) * local_dim + 3 * anchors
+        if family == "paper":
+            self.identity_sdf = PaperIdentitySDF(
+                global_dim,
+                local_dim,
+                pairs=anchor_pairs,
+                middles=anchor_middles,
+                hidden=sdf_hidden,
+                layers=sdf_layers,
+                anchor_hidden=tuple(anchor_hidden),
+            )
+            self.deformation = PaperDeformation(
+                identity_dim,
+                expression_dim,
+                squeezed_dim=squeezed_dim,
+                hidden=deform_hidden,
+                layers=deform_layers,
+            )
+            return
         self.identity_sdf = IdentitySDF(
             global_dim,
             local_dim,
@@ -72,7 +98,7 @@ class NPHM(ModelMixin, ConfigMixin):
             activation=sdf_activation,
         )
         self.deformation = ExpressionDeformation(
-            self.identity_sdf.identity_dim + 3 * self.identity_sdf.anchor_count,
+            identity_dim,
             expression_dim,
             squeezed_dim=squeezed_dim,
             hidden=deform_hidden,
@@ -128,14 +154,18 @@ def load_nphm(folder: Path) -> NPHM:
 
 
 def load_codes(folder: Path) -> dict[str, Tensor]:
-    """The codebooks of training: `identity` [I,D], `expression` [S,E] and what they belong to.
-
-    `scan_identity` [S] names each scan's identity; `embedding` [E,52] and `canonical_weights`
-    [52] are the linear map from which z_exp started: ``embedding @ (weights - canonical)``.
-    """
+    """The codebooks of training beside a model: `identity` [I,D] and `expression` [S,E]."""
     file = folder / CODES_FILE
     codes = load_tensors(file)
-    names = {"identity", "expression", "scan_identity", "embedding", "canonical_weights"}
-    if missing := names - codes.keys():
+    if missing := {"identity", "expression"} - codes.keys():
         raise AvatarError(f"{file}: expected {', '.join(sorted(missing))}, found none")
     return codes
+
+
+def named_code(codes: dict[str, Tensor], kind: str, name: str) -> Tensor:
+    """The code `train_NNN` (as many digits as it needs) of the codebook `kind`: [D] or [E]."""
+    number = name.removeprefix("train_")
+    count = len(codes[kind])
+    if not name.startswith("train_") or not number.isdecimal() or int(number) >= count:
+        raise AvatarError(f"{kind} code: expected train_000 to train_{count - 1:03d}, found {name}")
+    return codes[kind][int(number)]

@@ -6,7 +6,7 @@ once, before the first step; a step then denoises latents at a random time and c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
 from avatar_viewer.diffusion.expression_attention import expression_parameters
 from avatar_viewer.diffusion.samplers import initial_noise, sample, training_schedule
 from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.head.mesh_extraction import Extraction
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import GBuffer
 from avatar_viewer.training.loop import LoopConfig, Run
@@ -82,6 +83,8 @@ class AvatarTraining:
     pure_noise_share: float = 0.25
     """Part of the pictures that are denoised from the last time, where only the conditioning tells
     what to draw: few-step sampling starts there. The rest is spread evenly over all times."""
+    extraction: Extraction = field(default_factory=Extraction)
+    """How the person's mesh is extracted from the head model."""
     zooms: int = 1
     """Random enlargements of each picture that are trained on beside the picture itself."""
     plane_channels: int = 8
@@ -113,7 +116,7 @@ def train_avatar(config: AvatarTraining) -> None:
     torch.manual_seed(config.loop.seed)
     vae = load_autoencoder(config.vae)
     print("fitting expression codes", flush=True)
-    person = load_person(config.data, config.head, config.out / "person")
+    person = load_person(config.data, config.head, config.out / "person", config.extraction)
     denoiser = build_denoiser(config, vae, person)
     rates = {"triplane": config.plane_learning_rate, "encoder": config.token_learning_rate}
     run = Run(config.out, trained_parts(denoiser, config.train_unet), config.loop, rates)

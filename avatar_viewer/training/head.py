@@ -13,17 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS, DETAIL_ANCHORS
+from avatar_viewer.data.head_sampler import DETAIL_ANCHORS
 from avatar_viewer.data.heads import load_heads
 from avatar_viewer.device import best_compute
 from avatar_viewer.expression.arkit import learn_arkit_map, save_arkit_map
 from avatar_viewer.files import written_aside
 from avatar_viewer.head.nphm import CODES_FILE, NPHM
 from avatar_viewer.training.head_codes import (
-    EMBEDDING_SCALE,
     Codebooks,
     linear_expression_codes,
-    orthogonal,
     shape_identity_codes,
 )
 from avatar_viewer.training.head_data import Heads
@@ -213,9 +211,6 @@ def save_head(folder: Path, heads: Heads, nphm: NPHM, codes: Codebooks) -> None:
     codebooks = {
         "identity": codes.identity.detach().cpu(),
         "expression": codes.expression.detach().cpu(),
-        "scan_identity": heads.scan_identity,
-        "embedding": EMBEDDING_SCALE * orthogonal(nphm.expression_dim, heads.weights.shape[1]),
-        "canonical_weights": torch.from_numpy(CANONICAL_WEIGHTS.copy()),
     }
     save_tensors(codebooks, folder / CODES_FILE)
     train = heads.train_scans

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor, nn
 
 from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS
@@ -53,7 +53,7 @@ def shape_identity_codes(canonical: Tensor, anchors: Tensor, sdf: IdentitySDF) -
     whole = components(canonical[:, sites].flatten(1), sdf.global_dim + sdf.local_dim)
     codes = [whole[:, : sdf.global_dim]]
     flip = torch.tensor([-1.0, 1.0, 1.0])
-    tree = cKDTree(mean.numpy())
+    tree = KDTree(mean.numpy())
     middle = anchors.mean(dim=0)
 
     def around(anchor: int, places: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def shape_identity_codes(canonical: Tensor, anchors: Tensor, sdf: IdentitySDF) -
     return CODE_SCALE * torch.cat(codes, dim=1)
 
 
-def _nearest(tree: cKDTree, point: Tensor) -> Tensor:
+def _nearest(tree: KDTree, point: Tensor) -> Tensor:
     return torch.from_numpy(tree.query(point.numpy(), k=min(LOCAL_SITES, tree.n))[1])
 
 

@@ -1,5 +1,7 @@
 import numpy as np
 import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_mesh_extraction import AXES, open_edges, sphere
 
 from avatar_viewer.head.decimation import decimate
@@ -42,6 +44,35 @@ def test_the_border_of_an_open_mesh_stays():
     border = vertices[np.unique(open_edges(faces))]
     left = few[np.unique(open_edges(few_faces))]
     assert {v.tobytes() for v in border} == {v.tobytes() for v in left}
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.tuples(*[st.floats(-0.45, 0.45)] * 3), st.integers(700, 2500), st.floats(0.0, 0.5))
+def test_decimation_opens_and_turns_nothing(centre, triangles, radius):
+    vertices, faces = extract_surface(sphere(0.4, centre), AXES)
+    few, few_faces = decimate(vertices, faces, triangles, DETAILS + centre, radius)
+    kept = {vertex.tobytes() for vertex in vertices[np.unique(open_edges(faces))]}
+    assert {vertex.tobytes() for vertex in few[np.unique(open_edges(few_faces))]} == kept
+    mesh = trimesh.Trimesh(few, few_faces, process=False)
+    assert mesh.is_winding_consistent and mesh.body_count == 1
+    outward = (mesh.face_normals * (mesh.triangles_center - centre)).sum(axis=1)
+    assert (outward[mesh.area_faces > 1e-9] > 0).all()
+
+
+def test_decimation_is_close_both_ways_and_repeatable():
+    vertices, faces = extract_surface(sphere(0.4), AXES)
+    few, few_faces = decimate(vertices, faces, 2000, DETAILS, 0.1)
+    again, again_faces = decimate(vertices, faces, 2000, DETAILS, 0.1)
+    assert np.array_equal(few, again) and np.array_equal(few_faces, again_faces)
+    for a, b in (((vertices, faces), (few, few_faces)), ((few, few_faces), (vertices, faces))):
+        points = trimesh.sample.sample_surface(trimesh.Trimesh(*a), 100, seed=0)[0]
+        triangles = b[0][b[1]]
+        nearest = [
+            trimesh.triangles.closest_point(triangles, np.tile(point, (len(triangles), 1)))
+            for point in points
+        ]
+        distance = np.linalg.norm(np.array(nearest) - points[:, None], axis=2).min(axis=1)
+        assert distance.max() < 0.002 and distance.mean() < 0.0005
 
 
 def test_a_small_mesh_is_left_alone():

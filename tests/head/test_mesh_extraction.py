@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny_nphm import tiny_nphm
 
+from avatar_viewer.avatar_folder import load_head
+from avatar_viewer.config import DEMO_FOLDER
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.mesh_extraction import (
     Cut,
@@ -45,16 +47,37 @@ def test_a_sphere_is_closed_round_and_faces_outward():
 
 
 @settings(deadline=None, max_examples=15)
-@given(st.tuples(*[st.integers(17, 45)] * 3), st.sampled_from([(16, 4), (8,), (10, 3)]))
-def test_coarse_to_fine_equals_the_plain_grid(counts, blocks):
+@given(
+    st.tuples(*[st.integers(34, 45)] * 3),
+    st.sampled_from([(8, 3), (8,), (10, 3)]),
+    st.floats(0.5, 20.0),
+)
+def test_coarse_to_fine_equals_the_plain_grid(counts, blocks, steepness):
     axes = [np.linspace(-0.6, 0.6, count) for count in counts]
 
-    def bumpy(points):  # a surface with detail, and with a gradient above one
-        return sphere(0.4)(points) + 0.02 * torch.sin(12 * points).sum(dim=-1)
+    def bumpy(points):  # a surface with detail, and far from a distance
+        return steepness * (sphere(0.4)(points) + 0.02 * torch.sin(12 * points).sum(dim=-1))
 
     fine, plain = extract_surface(bumpy, axes, blocks), extract_surface(bumpy, axes, ())
     np.testing.assert_array_equal(fine[1], plain[1])
     np.testing.assert_array_equal(fine[0], plain[0])
+
+
+def test_the_demo_head_comes_out_as_on_the_plain_grid():
+    head = load_head(DEMO_FOLDER / "head", torch.device("cpu"))
+    config = head.nphm.config
+    axes = [
+        np.linspace(*ends, 49) for ends in zip(config["box_min"], config["box_max"], strict=True)
+    ]
+
+    def distance(points):
+        with torch.no_grad():
+            return head.nphm.sdf(points, head.identity)
+
+    fine, plain = extract_surface(distance, axes), extract_surface(distance, axes, ())
+    np.testing.assert_array_equal(fine[1], plain[1])
+    # Which points are evaluated together changes the last bits.
+    np.testing.assert_allclose(fine[0], plain[0], atol=1e-5)
 
 
 def test_coarse_to_fine_asks_for_fewer_points():
@@ -95,17 +118,38 @@ def test_no_surface_is_an_error():
         extract_surface(lambda points: torch.ones(len(points)), AXES)
 
 
-def test_the_throat_is_cut_along_a_plane():
+@settings(deadline=None, max_examples=15)
+@given(st.one_of(st.floats(-0.3, 0.3), st.sampled_from(list(AXES[0][12:26]))), st.floats(-1, 1))
+@example(height=AXES[0][14], slope=0.0)  # through points of the grid
+@example(height=AXES[0][12], slope=6e-8)  # all but through them
+def test_only_the_cut_opens_a_cut_surface(height, slope):
     vertices, faces = extract_surface(sphere(0.4), AXES)
-    cut = Cut(point=(0.0, -0.2, 0.0), normal=(0.0, -1.0, 0.3))
-    kept, kept_faces = cut_away(vertices, faces, cut)
-    height = (kept - cut.point) @ cut.normal
-    assert height.max() < 1e-9 and len(kept) < len(vertices)
+    point, normal = np.array([0.0, height, 0.0]), np.array([0.0, -1.0, slope])
+    kept, kept_faces = cut_away(vertices, faces, point, normal)
+    above = (kept - point) @ normal
+    assert above.max() < 1e-9 and len(kept) < len(vertices)
     rim = np.unique(open_edges(kept_faces))
     assert len(rim) > 10
-    np.testing.assert_allclose(height[rim], 0, atol=1e-9)
+    np.testing.assert_allclose(above[rim], 0, atol=1e-9)
+
+
+def test_a_plane_that_leaves_nothing_is_an_error():
+    vertices, faces = extract_surface(sphere(0.4), AXES)
     with pytest.raises(AvatarError, match="throat: expected a plane that leaves"):
-        cut_away(vertices, faces, Cut((0.0, 1.0, 0.0), (0.0, -1.0, 0.0)))
+        cut_away(vertices, faces, np.array([0.0, 1.0, 0.0]), np.array([0.0, -1.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Extraction(cells=0), "cells: expected 2 or more, found 0"),
+        (lambda: Extraction(triangles=-5), "triangles: expected 4 or more, found -5"),
+        (lambda: Cut((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), "throat: expected a normal"),
+    ],
+)
+def test_bad_settings_are_named(make, message):
+    with pytest.raises(AvatarError, match=message):
+        make()
 
 
 def test_a_head_model_is_extracted_in_its_box():
@@ -121,5 +165,22 @@ def test_a_head_model_is_extracted_in_its_box():
     assert torch.equal(head.vertices, again.vertices) and torch.equal(head.faces, again.faces)
     whole = extract_head(nphm, identity, Extraction(cells=40, triangles=None))
     assert len(whole.faces) > 2000
-    cut = Extraction(cells=40, triangles=1500, throat=Cut((0.0, 0.0, 0.0), (0.0, -1.0, 0.0)))
-    assert extract_head(nphm, identity, cut).vertices[:, 1].min() > -1e-5
+
+
+def test_a_throat_is_cut_in_metres_whatever_the_head_model_s_frame():
+    nphm = tiny_nphm(
+        axes="x = front, y = subject's left, z = up",
+        units_per_metre=10.0,
+        box_min=(-1.0, -1.0, -1.0),
+        box_max=(1.0, 1.0, 1.0),
+    )
+    nphm.sdf = lambda points, identity: sphere(0.9)(points)
+    throat = Cut(point_m=(0.0, -0.02, 0.0), normal=(0.0, -1.0, 0.0))
+    head = extract_head(
+        nphm, torch.zeros(nphm.identity_dim), Extraction(cells=40, triangles=1500, throat=throat)
+    )
+    lowest, highest = head.vertices.min(dim=0).values, head.vertices.max(dim=0).values
+    assert lowest.tolist() == pytest.approx([-0.9, -0.9, -0.2], abs=0.01)
+    assert highest.tolist() == pytest.approx([0.9, 0.9, 0.9], abs=0.01)
+    rim = np.unique(open_edges(head.faces))
+    np.testing.assert_allclose(head.vertices[rim, 2], -0.2, atol=1e-5)

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from tiny_nphm import tiny_nphm
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.head.nphm import CODES_FILE, GAZE_DIM, NPHM, load_codes, load_nphm
+from avatar_viewer.head.nphm import CODES_FILE, GAZE_DIM, NPHM, load_codes, load_nphm, named_code
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -127,8 +127,17 @@ def test_codes(tmp_path):
     with pytest.raises(AvatarError, match=CODES_FILE):
         load_codes(tmp_path)
     save_file({"identity": torch.zeros(1, 3)}, tmp_path / CODES_FILE)
-    with pytest.raises(AvatarError, match="expected canonical_weights, embedding"):
+    with pytest.raises(AvatarError, match="expected expression, found none"):
         load_codes(tmp_path)
+
+
+def test_a_code_is_found_by_its_name():
+    codes = {"identity": torch.arange(12.0).view(12, 1), "expression": torch.zeros(1500, 2)}
+    assert named_code(codes, "identity", "train_007") == 7
+    assert named_code(codes, "expression", "train_1234").shape == (2,)
+    for name in ("train_012", "train_-1", "train_", "val_001", "7"):
+        with pytest.raises(AvatarError, match=f"train_000 to train_011, found {name}"):
+            named_code(codes, "identity", name)
 
 
 def test_every_size_is_in_the_config():

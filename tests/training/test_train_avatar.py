@@ -50,7 +50,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def known_person(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the codes' fit, which needs registered meshes."""
-    monkeypatch.setattr(training, "load_person", lambda data, head, cache: tiny_person(data))
+    monkeypatch.setattr(
+        training, "load_person", lambda data, head, cache, extraction: tiny_person(data)
+    )
 
 
 @torch.no_grad()
