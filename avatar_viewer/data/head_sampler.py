@@ -30,6 +30,8 @@ BODY_POINTS, EYE_POINTS = 14000, 600
 NEAR_POINTS, BOX_POINTS = 14000, 6000
 NEAR_SIGMAS = (0.008, 0.05)
 """Spread of the points beside the surface, units: half of them each."""
+OPEN_EYE = 0.6
+"""Cosine to the front beyond which an eyeball is open to the air: behind lies its socket."""
 CANONICAL_WEIGHTS = unit_weights({"jawOpen": 0.35})
 """[52] the canonical pose: lips apart, so that they are two surfaces."""
 
@@ -206,7 +208,8 @@ class HeadSampler:
         outer = np.concatenate(
             [
                 ~_in_sockets(skin, normals, eyes),
-                self._signed_distance(np.concatenate(balls), body, []) > -1e-3,
+                (self._signed_distance(np.concatenate(balls), body, []) > -1e-3)
+                & (self._eye_directions.reshape(-1, 3)[:, 2] > OPEN_EYE),
             ]
         )
         in_box = np.all((canonical > BOX_MIN) & (canonical < BOX_MAX), axis=1)

@@ -22,7 +22,7 @@ from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import make_folder, written_aside
 from avatar_viewer.head.frame import BOX_MAX, BOX_MIN, UNITS_PER_METRE
 
-FORMAT = 1
+FORMAT = 2
 PERSON_EXPRESSIONS = 10
 """The named person gets this many times the expressions of a random identity."""
 
