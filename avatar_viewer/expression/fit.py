@@ -44,7 +44,7 @@ def fit_file(
     ensure_writable(out)
     if identity is not None and canonical:
         raise AvatarError(
-            "--canonical: expected no --identity beside it, for nothing is left to fit"
+            "--canonical: expected no --identity beside it, found one: nothing is left to fit"
         )
     nphm = load_nphm(head)
     codes = load_codes(head)

@@ -26,6 +26,8 @@ NORMAL_STEP_MM = 2.0
 """How far beside the surface the distance is asked for, where normals are known."""
 IMPLAUSIBILITY = 1e-6
 """Weight of the squared standard deviations, beside millimetres of distance."""
+OUTLIER_MM = 5.0
+"""Errors beyond this count ever less (Cauchy's loss): a scan has hair, clothes and holes."""
 BACK_STEPS = 8
 LOST_MM = 0.5
 """A point that is not back in canonical pose up to this does not count."""
@@ -168,9 +170,8 @@ def _distance_mm(nphm: NPHM, scan: Scan, chosen: Tensor, codes: list[Tensor | No
         shift = (torch.arange(len(chosen)) % 3 - 1) * NORMAL_STEP_MM / to_mm
         points = points + shift[:, None] * scan.normals[chosen]
     canonical, lost = carried_back(nphm, points, identity, z)
-    error = (nphm.sdf(canonical, identity) - shift).abs()[~lost]
-    # Beyond a centimetre an error counts no more: a scan has hair, clothes and holes.
-    return (error * to_mm).clamp(max=10).mean()
+    error_mm = (nphm.sdf(canonical, identity) - shift).abs()[~lost] * to_mm
+    return (OUTLIER_MM * torch.log1p(error_mm / OUTLIER_MM)).mean()
 
 
 def _landmarks_mm(nphm: NPHM, scan: Scan, codes: list[Tensor | None]) -> Tensor:
