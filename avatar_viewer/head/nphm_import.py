@@ -44,18 +44,7 @@ def import_nphm(identity: Path, expression: Path, anchors: Path, out: Path) -> N
         box_min=BOX_MIN,
         box_max=BOX_MAX,
     )
-    state = {}
-    for name, expected in nphm.state_dict().items():
-        source = motion if name.startswith("deformation.") else shape
-        if name == "identity_sdf.mean_anchors":
-            state[name] = mean_anchors
-        elif name.startswith(f"deformation.layers.{sizes['deform_layers']}."):
-            # The public network may say more of a point than where it goes.
-            rows = source.take(public_name(name), (None, *expected.shape[1:]))
-            state[name] = rows[: len(expected)]
-        else:
-            state[name] = source.take(public_name(name), tuple(expected.shape))
-    nphm.load_state_dict(state)
+    nphm.load_state_dict(_state(nphm, shape, motion, mean_anchors))
     codes = {
         "identity": shape.take("latent_codes_state_dict/weight", (None, identity_dim)),
         "expression": motion.take(
@@ -108,7 +97,8 @@ class Checkpoint:
             raise AvatarError(f"{self.path}: expected tensor {short} of NPHM, found none")
         found = self.tensors[name]
         fits = len(found.shape) == len(expected) and all(
-            size in (None, number) for size, number in zip(expected, found.shape, strict=True)
+            number > 0 and size in (None, number)
+            for size, number in zip(expected, found.shape, strict=True)
         )
         if not fits:
             sizes = ", ".join("any" if size is None else str(size) for size in expected)
@@ -122,14 +112,20 @@ class Checkpoint:
 def read_anchors(path: Path) -> Tensor:
     """[A,3] float32 of a .npy file with shape [A,3] or [1,A,3]."""
     try:
-        anchors = np.load(path)
+        with path.open("rb") as file:
+            anchors = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise AvatarError(f"{path}: expected a .npy file, found: {one_line(error)}") from error
+    if anchors.dtype.kind != "f":
+        raise AvatarError(f"{path}: expected anchors as floats, found {anchors.dtype}")
     if anchors.ndim == 3 and len(anchors) == 1:
         anchors = anchors[0]
-    if anchors.ndim != 2 or anchors.shape[1] != 3 or not np.isfinite(anchors).all():
-        raise AvatarError(f"{path}: expected finite anchors [A,3], found shape {anchors.shape}")
-    return torch.from_numpy(anchors.astype(np.float32))
+    if anchors.ndim != 2 or anchors.shape[1] != 3 or len(anchors) == 0:
+        raise AvatarError(f"{path}: expected anchors [A,3], found shape {anchors.shape}")
+    tensor = torch.from_numpy(anchors.astype(np.float64)).float()
+    if not torch.isfinite(tensor).all():
+        raise AvatarError(f"{path}: expected finite anchors, found NaN or inf")
+    return tensor
 
 
 def public_name(name: str) -> str:
@@ -145,10 +141,57 @@ def public_name(name: str) -> str:
     return f"decoder_state_dict/{name}"
 
 
+def _state(nphm: NPHM, shape: Checkpoint, motion: Checkpoint, anchors: Tensor) -> dict:
+    """The state dict of `nphm` out of the checkpoints of both networks."""
+    last = nphm.config["deform_layers"]
+    outputs = motion.shape(f"defDeepSDF.lin{last}.weight", 2)[0]
+    state = {"identity_sdf.mean_anchors": anchors}
+    for name, tensor in nphm.state_dict().items():
+        if name in state:
+            continue
+        expected, source = tuple(tensor.shape), shape
+        if name.startswith("deformation."):
+            source = motion
+        if name.startswith(f"deformation.layers.{last}."):
+            # The public network may say more of a point than where it goes.
+            expected = (max(outputs, 3), *expected[1:])
+        state[name] = source.take(public_name(name), expected)[: len(tensor)]
+    return state
+
+
+def _mlp_sizes(checkpoint: Checkpoint, name: str, dimensions: int) -> tuple[int, int, int]:
+    """Inputs, hidden size and hidden layers of a network whose input comes again halfway."""
+    inputs = checkpoint.shape(f"{name}.lin0.weight", dimensions)[-1]
+    layers = checkpoint.layers(f"{name}.lin{{}}.weight") - 1
+    if layers < 2:
+        raise AvatarError(
+            f"{checkpoint.path}: expected two or more hidden layers {name}.lin*, found {layers}"
+        )
+    # The layer that the input comes to again is the one whose own inputs are always the hidden
+    # size: with few layers the first one's outputs are those that leave room for it.
+    hidden = checkpoint.shape(f"{name}.lin{layers // 2}.weight", dimensions)[-1]
+    if hidden <= inputs:
+        raise AvatarError(
+            f"{checkpoint.path}: expected {name}.lin{layers // 2}.weight with more columns than "
+            f"the {inputs} inputs, found {hidden}"
+        )
+    return inputs, hidden, layers
+
+
+def _code_size(checkpoint: Checkpoint, name: str, inputs: int, others: int) -> int:
+    """How many of a network's inputs are left for its own code."""
+    if inputs <= others:
+        raise AvatarError(
+            f"{checkpoint.path}: expected {name}.lin0.weight with more than {others} columns, "
+            f"found {inputs}"
+        )
+    return inputs - others
+
+
 def _identity_sizes(checkpoint: Checkpoint, anchors: int) -> dict:
     """The identity network's fields of NPHM's config."""
-    nets, hidden, inputs = checkpoint.shape("ensembled_deep_sdf.lin0.weight", 3)
-    layers = checkpoint.layers("ensembled_deep_sdf.lin{}.weight") - 1
+    inputs, hidden, layers = _mlp_sizes(checkpoint, "ensembled_deep_sdf", 3)
+    nets = checkpoint.shape("ensembled_deep_sdf.lin0.weight", 3)[0]
     global_dim = checkpoint.shape("mlp_pos.0.weight", 2)[1]
     last = 2 * (checkpoint.layers("mlp_pos.{}.weight") // 2)
     anchor_hidden = [checkpoint.shape(f"mlp_pos.{k}.weight", 2)[0] for k in range(0, last, 2)]
@@ -161,7 +204,7 @@ def _identity_sizes(checkpoint: Checkpoint, anchors: int) -> dict:
         )
     return {
         "global_dim": global_dim,
-        "local_dim": inputs - 3 - global_dim,
+        "local_dim": _code_size(checkpoint, "ensembled_deep_sdf", inputs, 3 + global_dim),
         "anchor_pairs": pairs,
         "anchor_middles": anchors - 2 * pairs,
         "anchor_hidden": tuple(anchor_hidden),
@@ -178,10 +221,10 @@ def _expression_sizes(checkpoint: Checkpoint, identity_inputs: int) -> dict:
             f"{checkpoint.path}: expected compressor.0.weight for the identity network's codes and "
             f"anchors ({identity_inputs} columns), found {found}"
         )
-    hidden, inputs = checkpoint.shape("defDeepSDF.lin0.weight", 2)
+    inputs, hidden, layers = _mlp_sizes(checkpoint, "defDeepSDF", 2)
     return {
         "squeezed_dim": squeezed,
-        "expression_dim": inputs - 3 - squeezed,
+        "expression_dim": _code_size(checkpoint, "defDeepSDF", inputs, 3 + squeezed),
         "deform_hidden": hidden,
-        "deform_layers": checkpoint.layers("defDeepSDF.lin{}.weight") - 1,
+        "deform_layers": layers,
     }

@@ -2,6 +2,12 @@
 
 Everything that such a checkpoint's result depends on is here: the order of the codes, the mirrored
 members, the blend and the constant outside. See `head.nphm_import` for the files.
+
+The last member is the constant 1 here, which is what the public code says it means in evaluation
+mode. Its assignment has another axis: it sets all members of the last *point* of each call, and
+evaluates the last member's network elsewhere. The distances of the two readings are apart by the
+background's share of the blend, at most 0.0021, times how far that network is from 1: nothing
+where an anchor is near, but more than 1e-4 where all are a third of a unit or more away.
 """
 
 from __future__ import annotations

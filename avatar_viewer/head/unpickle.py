@@ -37,7 +37,9 @@ def unpickled(checkpoint: Path) -> dict[str, Tensor]:
             text=True,
         )
         if done.returncode != 0:
-            found = (done.stderr.strip().splitlines() or ["the reader was killed"])[-1]
+            found = (done.stderr.strip().splitlines() or ["its reader was killed"])[-1]
+            if not found.startswith("expected"):
+                found = f"expected a torch checkpoint, found: {found}"
             raise AvatarError(f"{checkpoint}: {found}")
         try:
             return load_tensors(out)
@@ -62,6 +64,11 @@ def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
             if not isinstance(value, Tensor):
                 raise AvatarError(
                     f"expected {part}.{name} as a tensor, found {type(value).__name__}"
+                )
+            if value.layout != torch.strided or not value.is_floating_point() or value.is_meta:
+                raise AvatarError(
+                    f"expected {part}.{name} as a dense tensor of floats, "
+                    f"found {value.layout} {value.dtype} on {value.device}"
                 )
             tensors[f"{part}/{str(name).removeprefix('module.')}"] = value.float().clone()
     return tensors

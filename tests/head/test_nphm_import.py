@@ -1,13 +1,23 @@
-"""Public checkpoints: made-up ones, against a literal reading of the public network's rules."""
+"""Import of public checkpoints: made-up ones, against a literal reading of their rules."""
 
-import os
 import pickle
 import zipfile
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from public_checkpoint import (
+    FULL,
+    FULL_MOTION,
+    TINY,
+    TINY_MOTION,
+    Evil,
+    made_up,
+    true_anchors,
+    true_offset,
+    true_sdf,
+    write,
+)
 
 from avatar_viewer.cli import main
 from avatar_viewer.errors import AvatarError
@@ -15,118 +25,20 @@ from avatar_viewer.head import nphm_import
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.mesh_extraction import Extraction, extract_head
 from avatar_viewer.head.nphm import NPHM, load_codes, load_nphm, named_code
-from avatar_viewer.head.nphm_import import import_nphm
+from avatar_viewer.head.nphm_import import import_nphm, read_anchors
 from avatar_viewer.head.unpickle import read_tensors
 from avatar_viewer.raster.gbuffer import vertex_normals
 from avatar_viewer.stages import ExpressionCode
 
-TINY = {"pairs": 2, "middles": 2, "glob": 5, "loc": 3, "hidden": 24, "layers": 4}
-TINY_MOTION = {"squeezed": 4, "expression": 6, "hidden": 30, "layers": 6}
-FULL = {"pairs": 16, "middles": 7, "glob": 64, "loc": 32, "hidden": 200, "layers": 4}
-FULL_MOTION = {"squeezed": 32, "expression": 200, "hidden": 512, "layers": 6}
-
-
-def made_up(size=TINY, motion=TINY_MOTION, seed=0):
-    """State dicts of both networks, their codebooks, and the mean anchors."""
-    random = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        scale = shape[-1] ** -0.5 if len(shape) > 1 else 0.1
-        return scale * torch.randn(*shape, generator=random)
-
-    anchors = 2 * size["pairs"] + size["middles"]
-    nets = anchors + 1 - size["pairs"]
-    d_in = 3 + size["glob"] + size["loc"]
-    identity_dim = size["glob"] + (anchors + 1) * size["loc"]
-    shape = {}
-    for k, (i, o) in enumerate(widths(d_in, size["hidden"], size["layers"], 1)):
-        shape[f"ensembled_deep_sdf.lin{k}.weight"] = normal(nets, o, i)
-        shape[f"ensembled_deep_sdf.lin{k}.bias"] = normal(nets, o)
-    for k, (i, o) in zip((0, 2, 4), ((size["glob"], 16), (16, 16), (16, 3 * anchors)), strict=True):
-        shape[f"mlp_pos.{k}.weight"], shape[f"mlp_pos.{k}.bias"] = normal(o, i), normal(o)
-    move = {
-        "compressor.0.weight": normal(motion["squeezed"], identity_dim + 3 * anchors),
-        "compressor.0.bias": normal(motion["squeezed"]),
-    }
-    d_in = 3 + motion["squeezed"] + motion["expression"]
-    for k, (i, o) in enumerate(widths(d_in, motion["hidden"], motion["layers"], 3)):
-        move[f"defDeepSDF.lin{k}.weight"], move[f"defDeepSDF.lin{k}.bias"] = normal(o, i), normal(o)
-    books = normal(4, identity_dim), normal(7, motion["expression"])
-    return shape, move, books, 0.3 * normal(anchors, 3).numpy().astype(np.float32)
-
-
-def widths(d_in, hidden, layers, out):
-    sizes = [d_in] + [hidden] * layers + [out]
-    pairs = [list(pair) for pair in pairwise(sizes)]
-    pairs[layers // 2 - 1][1] -= d_in  # room for the input at the skip
-    return pairs
-
-
-def write(folder, shape, move, books, anchors, prefix=""):
-    for name, state, book in (("id", shape, books[0]), ("ex", move, books[1])):
-        content = {
-            "epoch": 3,
-            "decoder_state_dict": {prefix + key: value for key, value in state.items()},
-            "latent_codes_state_dict": {"weight": book},
-            "optimizer_lat_state_dict": {"state": {}, "param_groups": [{"lr": 0.1}]},
-        }
-        torch.save(content, folder / f"{name}.tar")
-    np.save(folder / "anchors.npy", anchors)
-    return [folder / name for name in ("id.tar", "ex.tar", "anchors.npy")]
-
-
-def mlp(x, state, name, member=None):
-    """One point's input [d_in] through the layers, in float64, as the rules say."""
-    count = sum(key.startswith(name) and key.endswith(".weight") for key in state)
-    start, skip = x, (count - 1) // 2
-    for k in range(count):
-        weight, bias = (state[f"{name}{k}.{part}"].double().numpy() for part in ("weight", "bias"))
-        if member is not None:
-            weight, bias = weight[member], bias[member]
-        if k == skip:
-            x = np.concatenate([x, start]) / np.sqrt(2)
-        x = weight @ x + bias
-        if k < count - 1:
-            x = np.logaddexp(0, 100 * x) / 100  # Softplus, beta 100
-    return x
-
-
-def true_anchors(state, mean, code, size):
-    h = code[: size["glob"]]
-    for k in (0, 2, 4):
-        h = state[f"mlp_pos.{k}.weight"].double().numpy() @ h + state[f"mlp_pos.{k}.bias"].numpy()
-        h = np.maximum(h, 0) if k < 4 else h
-    return mean + h.reshape(-1, 3)
-
-
-def true_sdf(state, mean, point, code, size):
-    anchors = true_anchors(state, mean, code, size)
-    total, weights = 0.0, 0.0
-    local_codes = code[size["glob"] :].reshape(-1, size["loc"])
-    for k, anchor in enumerate(anchors):
-        local = point - anchor
-        weight = np.exp(-((np.linalg.norm(local) + 1e-5) ** 2) / 0.1**2)
-        paired = k < 2 * size["pairs"]
-        if paired and k % 2 == 1:
-            local = local * (-1, 1, 1)
-        net = k // 2 if paired else k - size["pairs"]
-        x = np.concatenate([local, code[: size["glob"]], local_codes[k]])
-        total += weight * mlp(x, state, "ensembled_deep_sdf.lin", net)[0]
-        weights += weight
-    background = np.exp(-0.2 / 0.1**2)
-    return (total + background * 1.0) / (weights + background + 1e-6)
-
-
-def true_offset(state, anchors, point, code, z):
-    weight, bias = (state[f"compressor.0.{part}"].double().numpy() for part in ("weight", "bias"))
-    squeezed = weight @ np.concatenate([code, anchors.ravel()]) + bias
-    return mlp(np.concatenate([point, squeezed, z]), state, "defDeepSDF.lin")[:3]
-
 
 @pytest.mark.parametrize(
     ("size", "motion", "prefix"),
-    [(TINY, TINY_MOTION, ""), (TINY, TINY_MOTION, "module."), (FULL, FULL_MOTION, "")],
-    ids=["tiny", "data parallel", "full size"],
+    [
+        (TINY, TINY_MOTION, ""),
+        (TINY | {"layers": 2}, TINY_MOTION | {"layers": 3}, "module."),
+        (FULL, FULL_MOTION, ""),
+    ],
+    ids=["tiny", "few layers, data parallel", "full size"],
 )
 def test_it_equals_the_public_network(tmp_path, size, motion, prefix):
     shape, move, books, mean = made_up(size, motion)
@@ -159,17 +71,7 @@ def test_it_equals_the_public_network(tmp_path, size, motion, prefix):
 @pytest.fixture
 def at_once(monkeypatch):
     """Checkpoints are read in this process: starting another takes seconds."""
-
-    def unpickled(checkpoint):
-        tensors = read_tensors(checkpoint)
-        for name, tensor in tensors.items():
-            if not torch.isfinite(tensor).all():
-                raise AvatarError(
-                    f"{checkpoint}: expected finite weights, found NaN or inf in {name}"
-                )
-        return tensors
-
-    monkeypatch.setattr(nphm_import, "unpickled", unpickled)
+    monkeypatch.setattr(nphm_import, "unpickled", read_tensors)
 
 
 @pytest.fixture
@@ -227,11 +129,6 @@ def test_further_outputs_of_the_deformation_are_dropped(tmp_path, at_once):
     assert torch.equal(weight, move[f"{last}.weight"])
 
 
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, ("evil",)
-
-
 def one_line(files, tmp_path, capsys):
     """The error of the command, after which nothing is there."""
     words = ("--identity", "--expression", "--anchors")
@@ -246,18 +143,19 @@ def one_line(files, tmp_path, capsys):
 
 SHAPE_CHANGES = {
     "a missing tensor": ("ensembled_deep_sdf.lin2.bias", None, "lin2.bias of NPHM, found none"),
-    "another architecture": (
-        "ensembled_deep_sdf.lin0.weight",
-        None,
-        "lin0.weight of NPHM, found none",
-    ),
     "another shape": ("ensembled_deep_sdf.lin1.weight", torch.zeros(5, 9, 24), "found (5, 9, 24)"),
     "an unknown tensor": (
         "colour.weight",
         torch.zeros(3),
         "only tensors of NPHM, found colour.weight",
     ),
-    "NaN": ("mlp_pos.0.bias", torch.full((16,), torch.nan), "found NaN or inf in"),
+    "no room at the skip": (
+        "ensembled_deep_sdf.lin2.weight",
+        torch.zeros(5, 24, 11),
+        "more columns than the 11 inputs, found 11",
+    ),
+    "no local codes": ("mlp_pos.0.weight", torch.zeros(16, 8), "more than 11 columns, found 11"),
+    "an empty tensor": ("mlp_pos.0.weight", torch.zeros(16, 0), "(any, any), found (16, 0)"),
     "other anchors": ("mlp_pos.4.weight", torch.zeros(30, 16), "(18 rows)"),
 }
 
@@ -271,6 +169,76 @@ def test_a_wrong_identity_checkpoint(tmp_path, capsys, at_once, change):
         changed[name] = tensor
     line = one_line(write(tmp_path, changed, move, books, mean), tmp_path, capsys)
     assert "id.tar" in line and message in line
+
+
+def test_whatever_is_wrong_with_a_shape_is_one_line(tmp_path, at_once):
+    rng = np.random.default_rng(0)
+    for number in range(150):
+        shape, move, books, mean = made_up()
+        state = (shape, move)[number % 2]
+        name = list(state)[rng.integers(len(state))]
+        sizes = [int(size * rng.choice([0, 0.3, 0.5, 2])) for size in state[name].shape]
+        state[name] = (torch.zeros(sizes), state[name][0], state[name][None])[rng.integers(3)]
+        files = write(tmp_path, shape, move, books, mean)
+        with pytest.raises(AvatarError, match=r"expected .*found") as caught:
+            import_nphm(*files, tmp_path / "head")
+        assert "\n" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"id.tar", "ex.tar", "anchors.npy"}
+
+
+def test_nan_is_found_by_the_reader(tmp_path, capsys):
+    shape, move, books, mean = made_up()
+    shape["mlp_pos.0.bias"][3] = torch.nan
+    line = one_line(write(tmp_path, shape, move, books, mean), tmp_path, capsys)
+    assert "id.tar: expected finite weights" in line and "mlp_pos.0.bias" in line
+
+
+def test_a_network_of_another_family(tmp_path, capsys, at_once):
+    _, move, books, mean = made_up()
+    wider = made_up(TINY | {"pairs": 4, "middles": 3})[0]  # more anchors, as MonoNPHM has
+    line = one_line(write(tmp_path, wider, move, books, mean), tmp_path, capsys)
+    assert "for 6 anchors (18 rows)" in line and "found 33 rows and 8" in line
+    other = {"conv.weight": torch.zeros(3, 3)}
+    line = one_line(write(tmp_path, other, move, books, mean), tmp_path, capsys)
+    assert "expected tensor ensembled_deep_sdf.lin0.weight of NPHM, found none" in line
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.eye(3).to_sparse(),
+        torch.zeros(3, device="meta"),
+        torch.zeros(3, dtype=torch.cfloat),
+        3.0,
+    ],
+)
+def test_what_is_no_plain_tensor(tmp_path, value):
+    file = tmp_path / "id.tar"
+    torch.save({"decoder_state_dict": {"x": value}, "latent_codes_state_dict": {}}, file)
+    with pytest.raises(AvatarError, match=r"expected decoder_state_dict\.x as a .*tensor.*, found"):
+        read_tensors(file)
+
+
+@pytest.mark.parametrize(
+    ("anchors", "found"),
+    [
+        (np.zeros((6, 2)), r"\(6, 2\)"),
+        (np.zeros((2, 6, 3)), r"\(2, 6, 3\)"),
+        (np.zeros((0, 3)), r"\(0, 3\)"),
+        (np.full((6, 3), np.nan), "NaN or inf"),
+        (np.full((6, 3), 1e300), "NaN or inf"),
+        (np.zeros((6, 3), complex), "complex128"),
+        (np.full((6, 3), "a"), "<U1"),
+    ],
+)
+def test_anchors_that_are_none(tmp_path, anchors, found):
+    np.save(tmp_path / "anchors.npy", anchors)
+    with pytest.raises(AvatarError, match=f"anchors.npy: expected .*found .*{found}"):
+        read_anchors(tmp_path / "anchors.npy")
+    with (tmp_path / "anchors.npy").open("wb") as file:
+        np.savez(file, anchors=np.zeros((6, 3)))
+    with pytest.raises(AvatarError, match=r"expected a \.npy file"):
+        read_anchors(tmp_path / "anchors.npy")
 
 
 def test_checkpoints_that_do_not_belong_together(tmp_path, capsys, at_once):
