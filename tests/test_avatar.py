@@ -146,6 +146,26 @@ def test_kept_views_are_bounded_and_give_the_same_picture_when_made_again():
     assert np.array_equal(again.rgb, first)
 
 
+@pytest.mark.parametrize("show", ["image", "normal"])
+def test_the_baked_head_gives_a_picture_of_its_own(show):
+    """Neither the meshes nor the views that are kept take one for the other."""
+    avatar = tiny_avatar()
+    exact = requested(avatar, show=show)
+    quick = replace(exact, exact_head=False)
+    first, second = avatar.render(exact), avatar.render(quick)
+    assert "head" in second.stage_ms and not np.array_equal(first.rgb, second.rgb)
+    for request, frame in ((exact, first), (quick, second)):
+        assert np.array_equal(avatar.render(request).rgb, frame.rgb)
+
+
+def test_without_a_bake_both_heads_share_what_is_kept():
+    avatar = tiny_avatar()
+    avatar.head.baked = None
+    exact = avatar.render(requested(avatar))
+    quick = avatar.render(replace(exact.request, exact_head=False))
+    assert np.array_equal(exact.rgb, quick.rgb) and "head" not in quick.stage_ms
+
+
 def test_cancelling_between_steps(avatar: Avatar):
     asked = []
 

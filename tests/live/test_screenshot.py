@@ -31,6 +31,7 @@ requests = st.builds(
     steps=st.integers(1, 1000),
     sampler=st.sampled_from(SAMPLERS),
     show=st.sampled_from(LAYERS),
+    exact_head=st.booleans(),
 )
 
 
@@ -128,6 +129,12 @@ def test_wrong_fields_are_named(tmp_path, change, match):
     path = tmp_path / "shot.png"
     edited(path, change)
     fails(path, match)
+
+
+def test_a_picture_from_before_the_head_was_baked_was_exact(tmp_path):
+    path = tmp_path / "shot.png"
+    edited(path, lambda content: content["request"].pop("exact_head"))
+    assert read_screenshot(path).request == REQUEST and REQUEST.exact_head
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000])
