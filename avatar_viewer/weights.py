@@ -61,7 +61,10 @@ def load_network(cls: type[Network], folder: Path, dtype: torch.dtype = torch.fl
                 f"{weights_path}: expected {name} as {expected[name].dtype}, "
                 f"found {found[name].dtype}"
             )
-    network.load_state_dict({name: _cast(t, dtype) for name, t in found.items()}, assign=True)
+    # Copies, because tensors of a file lie at any address: sums then come out otherwise in their
+    # last digits, and a file that changes would change the network.
+    weights = {name: _cast(t, dtype, copy=True) for name, t in found.items()}
+    network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)
 
 
@@ -74,8 +77,8 @@ def save_network(network: ModelMixin, folder: Path, dtype: torch.dtype = torch.f
     save_tensors(state, folder / WEIGHTS_FILE)
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+def _cast(tensor: Tensor, dtype: torch.dtype, *, copy: bool = False) -> Tensor:
+    return tensor.to(dtype if tensor.is_floating_point() else tensor.dtype, copy=copy)
 
 
 def read_json(path: Path) -> dict:

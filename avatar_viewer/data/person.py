@@ -35,6 +35,8 @@ from avatar_viewer.raster.gbuffer import rasterize, vertex_normals
 from avatar_viewer.stages import ExpressionCode, GBuffer
 from avatar_viewer.weights import load_tensors, read_json, save_tensors
 
+PAD_SNAPSHOTS = 500
+"""Blends of the frames of pad corners that are baked beside the rest."""
 PERSON_IDENTITY = 0
 """`data heads --person` makes the person the first identity of the codebook."""
 
@@ -98,9 +100,8 @@ def load_person(
     codes = load_tensors(cache / "codes.safetensors")["codes"]
     if not (cache / BAKED_FILE).exists():
         print("baking expressions", flush=True)
-        z = torch.cat([codes[:, :-GAZE_DIM], load_codes(head)["expression"]])
-        baked = bake(nphm, canonical, identity, snapshot_codes(z))
-        save_baked(cache / BAKED_FILE, baked)
+        snapshots = person_snapshots(records, codes[:, :-GAZE_DIM], load_codes(head)["expression"])
+        save_baked(cache / BAKED_FILE, bake(nphm, canonical, identity, snapshots))
     baked = load_baked(cache / BAKED_FILE, canonical)
     if len(codes) != len(records):
         raise AvatarError(
@@ -109,6 +110,15 @@ def load_person(
         )
     poser = HeadPoser(nphm, canonical, identity, vertex_normals, baked=baked)
     return Person(records, codes, poser, read_head_frame(data, nphm))
+
+
+def person_snapshots(records: list[FrameRecord], z: Tensor, codebook: Tensor) -> Tensor:
+    """z_exp to bake: of frames [S,E], of the head model's training, and blends as on the pad."""
+    corners = [index for index, record in enumerate(records) if record.kind.startswith("corner")]
+    snapshots = [snapshot_codes(torch.cat([z, codebook]))]
+    if corners:
+        snapshots.append(snapshot_codes(z[corners], PAD_SNAPSHOTS))
+    return torch.cat(snapshots)
 
 
 def fit_codes(nphm: NPHM, identity: Tensor, data: Path, records: list[FrameRecord]) -> Tensor:

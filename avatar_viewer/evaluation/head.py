@@ -143,7 +143,8 @@ def to_surface(head: CanonicalHead, points: Tensor, normals: Tensor) -> tuple[Te
     """Distance [N] of points from a mesh, and the cosine [N] of normals with that of its nearest
     triangle."""
     triangles = head.vertices.double().numpy()[head.faces.numpy()]
-    candidates = KDTree(triangles.mean(axis=1)).query(points.numpy(), k=CANDIDATES)[1]
+    tree = KDTree(triangles.mean(axis=1))
+    candidates = np.asarray(tree.query(points.numpy(), k=CANDIDATES)[1])
     every = np.repeat(points.double().numpy(), CANDIDATES, axis=0)
     nearest = trimesh.triangles.closest_point(triangles[candidates.ravel()], every)
     distance = np.linalg.norm(nearest - every, axis=1).reshape(-1, CANDIDATES)

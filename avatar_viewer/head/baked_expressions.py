@@ -79,18 +79,19 @@ def bake(
     # Scaled to the snapshots' standard deviation, the modes keep their precision in float16.
     weights = vectors[:, strongest].T / len(codes) ** 0.5
     modes = weights @ centred
-    pivots = qr((modes / modes.norm(dim=1, keepdim=True)).numpy(), mode="r", pivoting=True)[1]
+    unit = modes / modes.norm(dim=1, keepdim=True)
+    _, _, pivots = qr(unit.numpy(), mode="economic", pivoting=True)
     controls = torch.from_numpy(np.unique(pivots[: len(modes)] // 3)).long()
     modes = modes.view(len(modes), -1, 3)
     solve = torch.linalg.pinv(modes[:, controls].flatten(1).T)
     return BakedExpressions(controls, mean.view(-1, 3), modes.float(), solve.float())
 
 
-def snapshot_codes(codes: Tensor, seed: int = 0) -> Tensor:
-    """z_exp (or whole expression codes) [S,E] -> SNAPSHOTS of them, half of them blends of four."""
-    random = torch.Generator().manual_seed(seed)
-    drawn = codes[torch.randperm(len(codes), generator=random)[: SNAPSHOTS // 2]]
-    count = SNAPSHOTS - len(drawn)
+def snapshot_codes(codes: Tensor, count: int = SNAPSHOTS) -> Tensor:
+    """z_exp [S,E] -> `count` codes: at most half are drawn from them, the rest blends of four."""
+    random = torch.Generator().manual_seed(0)
+    drawn = codes[torch.randperm(len(codes), generator=random)[: count // 2]]
+    count = count - len(drawn)
     four = codes[torch.randint(len(codes), (count, 4), generator=random)]
     shares = torch.rand(count, 4, generator=random).log().neg()  # uniform over the simplex
     shares = shares / shares.sum(dim=1, keepdim=True)

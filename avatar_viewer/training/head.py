@@ -18,7 +18,7 @@ from avatar_viewer.data.heads import load_heads
 from avatar_viewer.device import best_compute
 from avatar_viewer.expression.arkit import learn_arkit_map, save_arkit_map
 from avatar_viewer.files import written_aside
-from avatar_viewer.head.nphm import CODES_FILE, NPHM
+from avatar_viewer.head.nphm import CODES_FILE, NPHM, load_nphm
 from avatar_viewer.training.head_codes import (
     Codebooks,
     linear_expression_codes,
@@ -54,6 +54,9 @@ class HeadTraining:
     """Folder that `data heads` wrote."""
     out: Path = Path("runs/head")
     """State, logs, validations, and `final/` with the model and its codes."""
+    start: Path | None = None
+    """A trained head model's folder, whose networks are trained on with codebooks that start anew;
+    `size` is then its. With learning rates of 0 only the codebooks are learned."""
     size: HeadSize = field(default_factory=HeadSize)
     deformation_learning_rate: float = 3e-3
     """Lower than the distance network's: with 1e-2 the deformation diverged after 3000 steps."""
@@ -72,15 +75,18 @@ def train_head(config: HeadTraining, nphm: NPHM | None = None) -> Path:
     torch.manual_seed(config.loop.seed)
     device = best_compute().device
     heads = Heads(load_heads(config.heads, "train"), config.focus)
-    nphm = nphm or NPHM(**vars(config.size), detail_anchors=DETAIL_ANCHORS)
-    anchor_layer = nphm.identity_sdf.anchor_mlp[-1]
-    assert isinstance(anchor_layer, torch.nn.Linear)
-    anchor_layer.bias.data.copy_(heads.anchors.mean(dim=0).flatten())
+    if config.start is not None:
+        nphm = load_nphm(config.start).train().requires_grad_(True)
+    else:
+        nphm = nphm or NPHM(**vars(config.size), detail_anchors=DETAIL_ANCHORS)
+        anchor_layer = nphm.identity_sdf.anchor_mlp[-1]
+        assert isinstance(anchor_layer, torch.nn.Linear)
+        anchor_layer.bias.data.copy_(heads.anchors.mean(dim=0).flatten())
     codes = Codebooks(
         shape_identity_codes(heads.canonical, heads.anchors, nphm.identity_sdf),
         linear_expression_codes(heads.weights, nphm.expression_dim),
     )
-    nphm.to(device)
+    torch.nn.Module.to(nphm, device)
     modules = {
         "identity_sdf": nphm.identity_sdf,
         "deformation": nphm.deformation,
