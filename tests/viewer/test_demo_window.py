@@ -42,7 +42,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
     surprised = settled_after(window, start, 0.005)
 
     window.drag(window.in_picture(0.5, 0.5), window.in_picture(0.7, 0.5))
-    turned = settled_after(window, surprised, 0.1)
+    settled_after(window, surprised, 0.1)
 
     window.key("s")
     path = window.wait(lambda: next(window.folder.rglob("*.png"), None), "a screenshot")
@@ -52,6 +52,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
     assert np.abs(np.array(shot.request.expression.values) - corner).max() < 0.1
     assert shot.request.camera != avatar.info.default_view.camera(*pixels.shape[1::-1])
     assert np.array_equal(avatar.render(shot.request).rgb, pixels)
+    turned = window.still_picture()  # on a busy machine the few-step picture may stand long before
     shown = Image.fromarray(pixels).resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BILINEAR)
     assert np.abs(np.asarray(shown, int) - turned).mean() < 3
 
