@@ -158,7 +158,9 @@ class Avatar:
         """What an expression and a view give, kept for the next frames of the same."""
         key = (request.expression, request.camera, request.exact_head or self.head.baked is None)
         if key not in self._conditioned:
-            gbuffer = self._gbuffer(request, stage_ms)
+            scale = self.denoiser.pixels_per_latent / pixels_per_latent(self.vae)
+            camera = scaled_camera(request.camera, scale)
+            gbuffer = self._gbuffer(replace(request, camera=camera), stage_ms)
             with _timed(stage_ms, "condition"):
                 codes = request.expression.tensor()[None].to(self.compute.device)
                 full = self.denoiser.condition([gbuffer], codes)
@@ -218,6 +220,11 @@ def network_camera(camera: Camera, resolution_px: int, multiple_px: int) -> Came
     """
     width = resolution_px * camera.width / camera.height
     return replace(camera, height=resolution_px, width=-int(-width // multiple_px) * multiple_px)
+
+
+def scaled_camera(camera: Camera, scale: float) -> Camera:
+    """The same view in a picture `scale` times as large."""
+    return replace(camera, width=round(camera.width * scale), height=round(camera.height * scale))
 
 
 def crop_and_resize(rgb: np.ndarray, camera: Camera) -> np.ndarray:

@@ -156,7 +156,6 @@ def _check_fit(
     unet, controlnet = denoiser.unet.config, denoiser.controlnet.config
     encoder = denoiser.encoder.config
     channels = (GEOMETRY_CHANNELS + denoiser.triplane.features) * denoiser.fold_factor**2
-    control_stride = 2 ** (len(controlnet["conditioning_embedding_out_channels"]) - 1)
     widths = [list(net["block_out_channels"]) for net in (unet, controlnet)]
     token_dim, size_px = unet["cross_attention_dim"], pixels_per_latent(vae)
     for what, expected, found in (
@@ -164,7 +163,6 @@ def _check_fit(
         ("head: values of an expression", encoder["code_dim"], head.nphm.expression_dim + GAZE_DIM),
         ("vae: latent channels", unet["in_channels"], vae.config["latent_channels"]),
         ("controlnet: latent channels", unet["in_channels"], controlnet["in_channels"]),
-        ("vae: pixels per latent", denoiser.fold_factor * control_stride, size_px),
         ("controlnet: channels of control", channels, controlnet["conditioning_channels"]),
         ("controlnet: cross_attention_dim", token_dim, controlnet["cross_attention_dim"]),
         ("controlnet: block_out_channels", *widths),
@@ -173,6 +171,11 @@ def _check_fit(
     ):
         if expected != found:
             raise AvatarError(f"{folder}/{what}: expected {expected}, found {found}")
+    if size_px % denoiser.pixels_per_latent:
+        raise AvatarError(
+            f"{folder}/vae: expected a multiple of {denoiser.pixels_per_latent} pixels per latent, "
+            f"found {size_px}"
+        )
     if info.resolution_px % size_px:
         raise AvatarError(
             f"{folder}/avatar.yaml: resolution_px: expected a multiple of {size_px}, "

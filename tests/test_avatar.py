@@ -19,6 +19,7 @@ from avatar_viewer.avatar import (
     resolve,
 )
 from avatar_viewer.avatar_info import Corner
+from avatar_viewer.diffusion.autoencoder import with_fold
 from avatar_viewer.errors import AvatarError, RenderCancelled
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import LAYERS, SAMPLERS, ExpressionCode, RenderRequest
@@ -253,6 +254,20 @@ def hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     return asked
+
+
+def test_a_decoder_may_draw_larger_pictures_than_the_gbuffer(avatar: Avatar):
+    larger = Avatar(
+        replace(avatar.info, resolution_px=2 * RESOLUTION_PX),
+        avatar.head,
+        avatar.denoiser,
+        with_fold(avatar.vae, 8),
+        avatar.schedule,
+        FLOAT32,
+    )
+    small = avatar.render(requested(avatar)).rgb
+    found = larger.render(requested(avatar, 2 * RESOLUTION_PX, 2 * RESOLUTION_PX)).rgb
+    assert np.array_equal(found, small.repeat(2, axis=0).repeat(2, axis=1))
 
 
 def test_a_hub_id_is_fetched(hub: list[str], avatar: Avatar):

@@ -241,8 +241,10 @@ def test_a_vae_of_another_scale(folder: Path):
     from avatar_viewer.diffusion.autoencoder import build_autoencoder
     from avatar_viewer.weights import save_network
 
-    save_network(build_autoencoder((16, 16), 4, fold=4), folder / "vae")
-    assert f"{folder}/vae: pixels per latent: expected 4, found 8" in load_error(folder)
+    save_network(build_autoencoder((16,), 4, fold=2), folder / "vae")
+    assert f"{folder}/vae: expected a multiple of 4 pixels per latent, found 2" in load_error(
+        folder
+    )
 
 
 # Through the command line.

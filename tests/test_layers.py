@@ -24,7 +24,7 @@ LEVELS = (
     {"diffusion"},
     {"raster"},
     {"head"},
-    {"config", "device", "files", "stages", "weights"},
+    {"config", "device", "files", "memory", "stages", "weights"},
     {"errors"},
     {"__init__"},
 )

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional
 
+from avatar_viewer.errors import AvatarError
 from avatar_viewer.weights import CONFIG_FILE, load_network, read_json
 
 Autoencoder = AutoencoderKL | AutoencoderTiny
@@ -52,21 +53,52 @@ def load_autoencoder(folder: Path, dtype: torch.dtype = torch.float32) -> Autoen
 
 
 def fold_of(vae: Autoencoder) -> int:
-    """Pixels along one axis that the autoencoder takes as channels; 1 for common ones."""
+    """Pixels along one axis that the decoder makes of channels; 1 for common ones."""
+    return math.isqrt(vae.config["out_channels"] // 3)
+
+
+def with_fold(vae: AutoencoderKL, fold: int) -> AutoencoderKL:
+    """The same latents, decoded at `fold` / `fold_of(vae)` times the size: at first as larger
+    pixels, to be trained on."""
+    factor, rest = divmod(fold, fold_of(vae))
+    if rest or factor < 1:
+        raise AvatarError(f"fold: expected a multiple of {fold_of(vae)}, found {fold}")
+    # Without this entry, in which diffusers notes what it would set back to its defaults.
+    config = {name: value for name, value in vae.config.items() if name != "_use_default_values"}
+    larger = AutoencoderKL.from_config(config, out_channels=3 * fold**2)
+    assert isinstance(larger, AutoencoderKL)
+    state = dict(vae.state_dict())
+    for name in ("decoder.conv_out.weight", "decoder.conv_out.bias"):
+        pixels = state[name].unflatten(0, (3, fold_of(vae), fold_of(vae)))
+        repeated = pixels.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+        state[name] = repeated.flatten(0, 2)
+    larger.load_state_dict(state)
+    return larger.eval()
+
+
+def encoder_fold_of(vae: Autoencoder) -> int:
+    """Pixels along one axis that the encoder takes as channels; less than the decoder's where it
+    sees smaller pictures than the decoder draws."""
     return math.isqrt(vae.config["in_channels"] // 3)
 
 
 def pixels_per_latent(vae: Autoencoder) -> int:
-    """How many pixels, along one axis, one latent stands for."""
+    """How many pixels of a decoded picture, along one axis, one latent stands for."""
     is_tiny = isinstance(vae, AutoencoderTiny)
     channels = vae.config["encoder_block_out_channels" if is_tiny else "block_out_channels"]
     return fold_of(vae) * 2 ** (len(channels) - 1)
 
 
+def encoder_input(vae: Autoencoder, rgb: Tensor) -> Tensor:
+    """Pictures [B,3,H,W] as the encoder takes them: folded, and first made smaller by the mean of
+    pixels where the decoder draws larger pictures than the encoder sees."""
+    smaller = functional.avg_pool2d(rgb, fold_of(vae) // encoder_fold_of(vae))
+    return functional.pixel_unshuffle(smaller, encoder_fold_of(vae))
+
+
 def encode(vae: Autoencoder, rgb: Tensor) -> Tensor:
     """[B,3,H,W] in -1..1 -> latents [B,C,h,w] of about unit variance (the posterior's mean)."""
-    folded = functional.pixel_unshuffle(rgb, fold_of(vae))
-    encoded = vae.encode(folded, return_dict=False)[0]
+    encoded = vae.encode(encoder_input(vae, rgb), return_dict=False)[0]
     latents = encoded if isinstance(encoded, Tensor) else encoded.mode()
     return latents * vae.config["scaling_factor"]
 

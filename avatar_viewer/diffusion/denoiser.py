@@ -27,6 +27,7 @@ class DenoiserConfig:
     code_dim: int
     """E, z_exp and gaze."""
     pixels_per_latent: int = 8
+    """Of the G-buffer, along one axis."""
     plane_channels: int = 16
     plane_resolution: int = 512
     stem_channels: tuple[int, ...] = (16, 32, 96, 256)
@@ -67,6 +68,12 @@ class Denoiser(nn.Module):
             config.code_dim, ExpressionUNet.expression_tokens, token_dim, config.prompt_tokens
         )
         return Denoiser(triplane, encoder, ExpressionUNet.from_base(base), controlnet)
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Pixels of a G-buffer, along one axis, for one latent. A decoder may draw more."""
+        stem = self.controlnet.config["conditioning_embedding_out_channels"]
+        return self.fold_factor * 2 ** (len(stem) - 1)
 
     def condition(self, gbuffers: Sequence[GBuffer], codes: Tensor) -> Conditioning:
         """G-buffers of B pictures and codes [B,E] -> what steers their denoising."""

@@ -159,7 +159,7 @@ def load_codes(folder: Path) -> dict[str, Tensor]:
     codes = load_tensors(file)
     if missing := {"identity", "expression"} - codes.keys():
         raise AvatarError(f"{file}: expected {', '.join(sorted(missing))}, found none")
-    return codes
+    return {name: code.float() for name, code in codes.items()}
 
 
 def named_code(codes: dict[str, Tensor], kind: str, name: str) -> Tensor:

@@ -21,6 +21,7 @@ from avatar_viewer.errors import AvatarError
 from avatar_viewer.files import ensure_writable, written_aside
 from avatar_viewer.live.render_thread import LiveState, RenderThread
 from avatar_viewer.live.still import Picture
+from avatar_viewer.memory import resident_mb
 from avatar_viewer.stages import RenderRequest
 
 FULL_FRAMES = 12
@@ -240,17 +241,6 @@ def _stage_percentiles(states: Sequence[LiveState]) -> dict[str, dict[str, float
         name: {"p50": _percentile(values, 50), "p95": _percentile(values, 95)}
         for name, values in stages.items()
     }
-
-
-def resident_mb(pid: int) -> tuple[float | None, float | None]:
-    """Resident memory of a process now and at its peak, in MB; None where /proc does not tell."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None, None
-    fields = dict(line.split(":", 1) for line in lines)
-    rss, peak = (int(fields[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))
-    return rss, peak
 
 
 def window_figures(source: str) -> dict[str, Any] | None:

@@ -26,6 +26,8 @@ from avatar_viewer.diffusion.autoencoder import (
     Autoencoder,
     decode,
     encode,
+    encoder_fold_of,
+    fold_of,
     load_autoencoder,
     pixels_per_latent,
     to_uint8,
@@ -171,7 +173,7 @@ def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> 
     prompt = None if config.base is None else empty_prompt(config.base)
     sizes = DenoiserConfig(
         code_dim=person.code_dim,
-        pixels_per_latent=pixels_per_latent(vae),
+        pixels_per_latent=pixels_per_latent(vae) * encoder_fold_of(vae) // fold_of(vae),
         plane_channels=config.plane_channels,
         plane_resolution=config.plane_resolution,
         stem_channels=config.stem_channels,
@@ -273,12 +275,13 @@ def _views(
 def _view(
     record: FrameRecord, person: Person, vae: Autoencoder, config: AvatarTraining, zoom: float
 ) -> View:
-    size = config.resolution_px
-    rgb = torch.from_numpy(record.rgb(size, zoom=zoom)).permute(2, 0, 1)[None]
+    rgb = torch.from_numpy(record.rgb(config.resolution_px, zoom=zoom)).permute(2, 0, 1)[None]
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16):
         latents = encode(vae, to_signed(rgb))[0].float()
     expression = person.expression(record)
-    gbuffer = person.gbuffer(record, size, zoom)
+    # Of the size that the encoder sees, which may be less than what the decoder draws.
+    control_px = config.resolution_px * encoder_fold_of(vae) // fold_of(vae)
+    gbuffer = person.gbuffer(record, control_px, zoom)
     return View(gbuffer, expression.tensor(), latents.clone())
 
 

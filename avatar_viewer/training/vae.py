@@ -18,7 +18,9 @@ from avatar_viewer.diffusion.autoencoder import (
     build_autoencoder,
     decode,
     encode,
+    encoder_input,
     to_uint8,
+    with_fold,
 )
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.training.loop import LoopConfig, Run
@@ -36,7 +38,8 @@ class VaeTraining:
     loop: LoopConfig
     start: Path | None = None
     """A trained autoencoder's folder to go on from with its encoder frozen, so that avatars that
-    were trained on its latents can take the better decoder."""
+    were trained on its latents can take the better decoder. With a larger `fold` than its own the
+    decoder learns to draw larger pictures than the encoder sees."""
     resolution_px: int = 256
     batch_size: int = 4
     crop_px: int = 128
@@ -88,7 +91,8 @@ def train_vae(config: VaeTraining) -> None:
     if config.start is None:
         vae = build_autoencoder(config.channels, config.latent_channels, config.fold)
     else:
-        vae = load_network(AutoencoderKL, config.start).requires_grad_(True)
+        vae = with_fold(load_network(AutoencoderKL, config.start), config.fold)
+        vae.requires_grad_(True)
         for name in ("encoder", "quant_conv"):
             vae.get_submodule(name).requires_grad_(False)
     run = Run(config.out, {"vae": vae}, config.loop)
@@ -134,7 +138,7 @@ def _batch(
 def _loss(vae, rgb: Tensor, config: VaeTraining, generator: torch.Generator) -> Tensor:
     """L1 on colours, for most of the picture; squares, for eyes and teeth, which are small and far
     off at first; L1 on differences of neighbours, for sharp lashes and hair; a weak KL."""
-    posterior = vae.encode(functional.pixel_unshuffle(rgb, config.fold)).latent_dist
+    posterior = vae.encode(encoder_input(vae, rgb)).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator)
     folded = vae.decode(posterior.mean + posterior.std * noise).sample
     rebuilt = functional.pixel_shuffle(folded, config.fold).float()

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.bench import resident_mb
 from avatar_viewer.live.render_thread import LiveState, load_avatar
+from avatar_viewer.memory import resident_mb
 from avatar_viewer.viewer.display import prepare_process
 from avatar_viewer.viewer.window import ViewerWindow
 

@@ -9,11 +9,14 @@ from avatar_viewer.diffusion.autoencoder import (
     build_autoencoder,
     decode,
     encode,
+    encoder_fold_of,
     fold_of,
     load_autoencoder,
     pixels_per_latent,
     to_uint8,
+    with_fold,
 )
+from avatar_viewer.errors import AvatarError
 from avatar_viewer.weights import save_network
 
 
@@ -64,6 +67,21 @@ def test_both_sides_take_the_same_pixels_as_the_same_channel():
     vae.decoder.conv_out.bias.copy_(seen[0][0, :, 1, 2])
     decoded = decode(vae, torch.zeros(1, LATENT_CHANNELS, 3, 3))
     torch.testing.assert_close(decoded, rgb[:, :, 4:8, 8:12].tile(1, 1, 3, 3))
+
+
+@torch.no_grad()
+def test_a_larger_fold_draws_the_same_picture_larger():
+    vae = build_autoencoder((16,), LATENT_CHANNELS, fold=4).eval()
+    larger = with_fold(vae, 8)
+    assert (encoder_fold_of(larger), fold_of(larger), pixels_per_latent(larger)) == (4, 8, 8)
+    rgb = torch.rand(1, 3, 16, 24) * 2 - 1
+    enlarged = rgb.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(encode(larger, enlarged), encode(vae, rgb))
+    latents = torch.randn(1, LATENT_CHANNELS, 3, 5)
+    expected = decode(vae, latents).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(decode(larger, latents), expected)
+    with pytest.raises(AvatarError, match="fold: expected a multiple of 4, found 6"):
+        with_fold(vae, 6)
 
 
 @torch.no_grad()

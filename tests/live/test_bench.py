@@ -22,7 +22,6 @@ from avatar_viewer.live.bench import (
     head_figures,
     measure,
     report,
-    resident_mb,
     window_figures,
 )
 from avatar_viewer.live.render_thread import RenderThread
@@ -137,16 +136,6 @@ def test_the_figures_are_written_as_json(
     assert "drag" in capsys.readouterr().out
     with pytest.raises(AvatarError, match="writable"):
         bench_module.bench("steady", tmp_path / "nowhere" / "figures.json")
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_resident_memory_grows_with_an_array():
-    now, peak = resident_mb(os.getpid())
-    assert now is not None and peak is not None and 0 < now <= peak
-    array = np.ones(100_000_000, np.uint8)
-    assert resident_mb(os.getpid())[0] - now > 80  # type: ignore[operator]
-    assert array[0] == 1
-    assert resident_mb(2**30) == (None, None)
 
 
 def test_without_a_display_the_window_is_not_measured(monkeypatch: pytest.MonkeyPatch):
