@@ -37,6 +37,8 @@ OWNERS = {
     "igl": "data.head_sampler",
     "openvino": "diffusion.runtime",
     "tqdm": "training",
+    "accelerate": "training.workers",
+    "tensorboard": "training.loop",
 }
 """The one module or folder that may import a package which not everyone has."""
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from avatar_viewer.data.head_sampler import DETAIL_ANCHORS
 from avatar_viewer.data.heads import load_heads
-from avatar_viewer.device import best_compute
 from avatar_viewer.expression.arkit import learn_arkit_map, save_arkit_map
 from avatar_viewer.files import written_aside
 from avatar_viewer.head.nphm import CODES_FILE, NPHM, load_nphm
@@ -73,7 +72,6 @@ class HeadTraining:
 def train_head(config: HeadTraining, nphm: NPHM | None = None) -> Path:
     """Trains (or goes on training) the head model; returns the folder of the finished one."""
     torch.manual_seed(config.loop.seed)
-    device = best_compute().device
     heads = Heads(load_heads(config.heads, "train"), config.focus)
     if config.start is not None:
         nphm = load_nphm(config.start).train().requires_grad_(True)
@@ -86,11 +84,10 @@ def train_head(config: HeadTraining, nphm: NPHM | None = None) -> Path:
         shape_identity_codes(heads.canonical, heads.anchors, nphm.identity_sdf),
         linear_expression_codes(heads.weights, nphm.expression_dim),
     )
-    torch.nn.Module.to(nphm, device)
     modules = {
         "identity_sdf": nphm.identity_sdf,
         "deformation": nphm.deformation,
-        "codes": codes.to(device),
+        "codes": codes,
     }
     rates = {
         "deformation": config.deformation_learning_rate,

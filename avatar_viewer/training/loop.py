@@ -1,8 +1,8 @@
 """The training loop that every network shares: steps, EMA, resuming, logs.
 
 A run is a folder: `state.pt` (the newest checkpoint, replaced by rename, so that a kill loses at
-most `save_every` steps), `log.jsonl` and `samples/`. Every random choice of step n comes from a
-generator seeded by (seed, n), so a resumed run goes on exactly as an unbroken one.
+most `save_every` steps), `log.jsonl`, `tensorboard/` and `samples/`. Every random choice of step n
+comes from a generator seeded by (seed, n), so a resumed run goes on exactly as an unbroken one.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from avatar_viewer.device import best_compute
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import make_folder, written_aside
+from avatar_viewer.training.workers import Workers
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 """(step, generator of this step) -> scalar loss."""
@@ -36,10 +40,17 @@ class LoopConfig:
     weight_decay: float = 1e-2
     ema_decay: float = 0.999
     clip_norm: float = 1.0
-    bf16: bool = True
+    bf16: bool | None = None
+    """None: where the device multiplies bfloat16 in hardware."""
     save_every: int = 100
     sample_every: int = 500
     seed: int = 0
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which networks run."""
+        fast = best_compute(device.type).dtype == torch.bfloat16
+        enabled = fast if self.bf16 is None else self.bf16
+        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def learning_rate_factor(step: int, config: LoopConfig) -> float:
@@ -62,8 +73,12 @@ class Run:
         config: LoopConfig,
         learning_rates: Mapping[str, float] | None = None,
     ) -> None:
-        """`learning_rates` overrides the configured one by module name."""
+        """Moves the modules to the device; `learning_rates` overrides the configured one by their
+        names."""
         self.folder, self.config, self.modules = folder, config, dict(modules)
+        self.workers = Workers()
+        for module in self.modules.values():
+            nn.Module.to(module, self.device)
         rates = learning_rates or {}
         self.optimizer = torch.optim.AdamW(
             [
@@ -85,6 +100,10 @@ class Run:
         self._load()
 
     @property
+    def device(self) -> torch.device:
+        return self.workers.device
+
+    @property
     def state_path(self) -> Path:
         return self.folder / "state.pt"
 
@@ -92,48 +111,57 @@ class Run:
         self, loss_function: LossFunction, sample: Callable[[Path], None] | None = None
     ) -> None:
         """Train up to the configured step; `sample` writes a sheet of the averaged modules."""
-        progress = _progress_bar(self.config.steps, self.step)
-        averages: list[float] = []
+        first = self.workers.is_first
+        progress = _progress_bar(self.config.steps, self.step) if first else _Silent()
+        log = _Log(self.folder, self.step) if first else None
+        losses: list[float] = []
         started = time.monotonic()
         while self.step < self.config.steps:
-            averages.append(self._one_step(loss_function))
+            losses.append(self._one_step(loss_function))
             progress.update(1)
             at_end = self.step == self.config.steps
+            if log is None:  # one process writes for all
+                continue
             if self.step % 50 == 0 or at_end:
-                loss = sum(averages) / len(averages)
-                step_s = (time.monotonic() - started) / len(averages)
-                self._log({"step": self.step, "loss": loss, "step_s": round(step_s, 3)})
+                loss = sum(losses) / len(losses)
+                step_s = (time.monotonic() - started) / len(losses)
+                rate = self.optimizer.param_groups[0]["lr"]
+                log.write(self.step, {"loss": loss, "step_s": step_s, "learning_rate": rate})
                 progress.set_postfix_str(f"loss {loss:.4f}")
-                averages, started = [], time.monotonic()
+                losses, started = [], time.monotonic()
             if self.step % self.config.save_every == 0 or at_end:
                 self.save()
             if sample is not None and (self.step % self.config.sample_every == 0 or at_end):
-                (self.folder / "samples").mkdir(exist_ok=True)
+                make_folder(self.folder / "samples")
+                sheet = self.folder / "samples" / f"{self.step:06d}.png"
                 with self.averaged():
-                    sample(self.folder / "samples" / f"{self.step:06d}.png")
+                    sample(sheet)
+                log.picture(self.step, sheet)
         progress.close()
 
     def _one_step(self, loss_function: LossFunction) -> float:
         factor = learning_rate_factor(self.step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        device_type = next(next(iter(self.modules.values())).parameters()).device.type
-        with torch.autocast(device_type, torch.bfloat16, enabled=self.config.bf16):
-            loss = loss_function(self.step, generator)
-        if not math.isfinite(loss.item()):
-            raise AvatarError(
-                f"{self.folder}: expected a finite loss, found {loss.item()} at step {self.step};"
-                f" the last good checkpoint is kept"
-            )
+        seed = (self.config.seed + 7919 * self.workers.rank) * 1_000_003 + self.step
+        with self.config.autocast(self.device):
+            loss = loss_function(self.step, torch.Generator().manual_seed(seed))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        mean_loss = loss.detach().float().view(1)
+        # The loss goes along with the gradients, so that all processes find the same one NaN.
+        self.workers.average([mean_loss, *(p.grad for p in parameters if p.grad is not None)])
+        if not math.isfinite(mean_loss.item()):
+            raise AvatarError(
+                f"{self.folder}: expected a finite loss, found {mean_loss.item()} at step "
+                f"{self.step}; the last good checkpoint is kept"
+            )
         nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
         self.optimizer.step()
         self.step += 1
         self._update_average()
-        return loss.item()
+        return mean_loss.item()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -160,9 +188,15 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
         }
         with written_aside(self.state_path) as aside:
-            torch.save(state, aside)
+            try:
+                torch.save(state, aside)
+            except RuntimeError as error:  # what torch makes of a full disk
+                raise OSError(one_line(error)) from error
 
     def _load(self) -> None:
+        for cut_off in self.folder.glob(f".{self.state_path.name}.*.tmp"):
+            if self.workers.is_first:
+                cut_off.unlink(missing_ok=True)
         if not self.state_path.exists():
             return
         try:
@@ -181,9 +215,37 @@ class Run:
                 f" remove the file to start anew"
             ) from error
 
-    def _log(self, line: dict) -> None:
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+
+class _Log:
+    """log.jsonl, and the same for TensorBoard where it is installed."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / "log.jsonl"
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.board = None
+        else:  # what an unbroken run would not have written is hidden
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        line = {"step": step} | {name: float(f"{value:.6g}") for name, value in figures.items()}
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise AvatarError(
+                f"{self.path}: expected a writable file, found: {error.strerror}"
+            ) from error
+        if self.board is not None:
+            for name, value in figures.items():
+                self.board.add_scalar(name, value, step)
+            self.board.flush()
+
+    def picture(self, step: int, path: Path) -> None:
+        if self.board is not None and path.is_file():
+            self.board.add_image("samples", np.asarray(Image.open(path)), step, dataformats="HWC")
+            self.board.flush()
 
 
 class _Averaged:

@@ -101,22 +101,26 @@ def train_vae(config: VaeTraining) -> None:
 
     def loss_function(step: int, generator: torch.Generator) -> Tensor:
         whole = step >= config.crop_fraction * config.loop.steps
-        return _loss(vae, _batch(pictures, config, generator, whole), config, generator)
+        batch = _batch(pictures, config, generator, whole).to(run.device)
+        return _loss(vae, batch, config, generator)
 
     def sample(path: Path) -> None:
-        rgb = to_signed(held_out[:8])
+        rgb = to_signed(held_out[:8]).to(run.device)
         with torch.inference_mode():
             rebuilt = decode(vae, encode(vae, rgb))
         error = (rebuilt - rgb).square().mean().item() / 4
         print(f"step {run.step}: PSNR on 8 test pictures {-10 * np.log10(error):.2f} dB")
         sheet = torch.cat([torch.cat(list(to_uint8(row)), 1) for row in (rgb, rebuilt)], 0)
-        Image.fromarray(sheet.numpy()).save(path)
+        Image.fromarray(sheet.cpu().numpy()).save(path)
 
     run.train(loss_function, sample)
+    if not run.workers.is_first:
+        return
     with run.averaged(), torch.inference_mode():
         if config.start is None:
             # Diffusion wants latents of unit variance (Rombach et al. 2022, appendix G).
-            raw = torch.cat([encode(vae, to_signed(p)) for p in pictures[::8].split(8)])
+            some = [to_signed(p).to(run.device) for p in pictures[::8].split(8)]
+            raw = torch.cat([encode(vae, rgb) for rgb in some])
             vae.register_to_config(scaling_factor=vae.config["scaling_factor"] / raw.std().item())
         save_network(vae, config.out / "vae")
 
@@ -139,7 +143,7 @@ def _loss(vae, rgb: Tensor, config: VaeTraining, generator: torch.Generator) -> 
     """L1 on colours, for most of the picture; squares, for eyes and teeth, which are small and far
     off at first; L1 on differences of neighbours, for sharp lashes and hair; a weak KL."""
     posterior = vae.encode(encoder_input(vae, rgb)).latent_dist
-    noise = torch.randn(posterior.mean.shape, generator=generator)
+    noise = torch.randn(posterior.mean.shape, generator=generator).to(rgb.device)
     folded = vae.decode(posterior.mean + posterior.std * noise).sample
     rebuilt = functional.pixel_shuffle(folded, config.fold).float()
     edges = sum((rebuilt.diff(dim=axis) - rgb.diff(dim=axis)).abs().mean() for axis in (2, 3))

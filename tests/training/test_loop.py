@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from avatar_viewer.errors import AvatarError
@@ -234,10 +239,76 @@ def test_sheets_are_written_from_the_averages(tmp_path: Path):
     def sample(path: Path) -> None:
         assert torch.equal(network.weight, run.ema["layer"]["weight"])
         seen.append(path.relative_to(tmp_path))
-        path.touch()
+        Image.new("RGB", (4, 4)).save(path)
 
     run.train(noisy_regression(network), sample)
     assert seen == [Path("samples/000006.png"), Path("samples/000012.png")]
+
+
+def test_tensorboard_is_told_the_same(tmp_path: Path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    network = layer()
+
+    def sample(path: Path) -> None:
+        Image.new("RGB", (4, 4)).save(path)
+
+    run = Run(tmp_path, {"layer": network}, replace(CONFIG, steps=100, sample_every=60))
+    run.train(noisy_regression(network), sample)
+    board = reader.EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    for name in ("loss", "learning_rate"):
+        found = [(event.step, event.value) for event in board.Scalars(name)]
+        assert found == [(line["step"], pytest.approx(line[name], rel=1e-4)) for line in lines]
+    assert [event.step for event in board.Images("samples")] == [60, 100]
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path):
+    resource = pytest.importorskip("resource")
+    run = trained(tmp_path)
+    before = run.state_path.read_bytes()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # no file may grow beyond this
+    try:
+        with pytest.raises(AvatarError, match=r"state\.pt: expected a writable path") as caught:
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert "\n" not in str(caught.value)
+    assert run.state_path.read_bytes() == before
+    assert not list(tmp_path.glob(".state.pt*"))
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_loop import CONFIG, layer, noisy_regression, replace, Run
+network = layer()
+config = replace(CONFIG, steps=10**6, save_every=1)
+Run(Path(sys.argv[1]), {"layer": network}, config).train(noisy_regression(network))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_what_is_killed_while_it_saves_goes_on(tmp_path: Path):
+    """With a checkpoint at every step, most kills fall into the writing of one."""
+    words = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parent)]
+    state, steps = tmp_path / "state.pt", [0]
+    for delay_s in (0.011, 0.017, 0.029):
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+        written = state.stat().st_mtime_ns if state.exists() else 0
+        while process.poll() is None and (
+            not state.exists() or state.stat().st_mtime_ns == written
+        ):
+            time.sleep(0.01)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        steps.append(Run(tmp_path, {"layer": layer()}, CONFIG).step)
+    assert steps == sorted(set(steps))  # each goes on from where the last one was
+    assert not list(tmp_path.glob(".state.pt*"))
 
 
 def test_rates_of_their_own_and_frozen_weights(tmp_path: Path):
