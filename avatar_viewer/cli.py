@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import tyro
 
 from avatar_viewer import __version__
+from avatar_viewer.config import DEMO_FOLDER
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.live.still import Picture
 
@@ -64,7 +65,6 @@ class View(Command):
             print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
             Render(out=self.or_render, picture=Picture(), ckpt=self.ckpt).run()
             return
-        from avatar_viewer.config import DEMO_FOLDER
         from avatar_viewer.viewer.window import run
 
         run(self.ckpt or str(DEMO_FOLDER), debug=self.debug)
@@ -188,10 +188,10 @@ class Fit(Command):
 
     scan: Path
     """Mesh or points, in the head model's axes: PLY, OBJ, GLB, STL and others."""
-    head: Path
-    """Folder of a trained head model with its codes."""
     out: Path
     """The .safetensors to write: identity, expression, and how the scan was moved."""
+    head: Path = DEMO_FOLDER / "head"
+    """Folder of a trained head model with its codes; by default the embedded avatar's."""
     unit: Literal["m", "dm", "cm", "mm"] = "m"
     """The scan's unit of length."""
     landmarks: Annotated[Path | None, Optional] = None
@@ -258,10 +258,10 @@ class Evaluate(Command):
 class EvaluateHead(Command):
     """Fit heads that a head model was not trained on, and print the errors beside their bounds."""
 
-    head: Path
-    """Folder of a trained head model with its codes."""
     heads: Path
     """Folder that `data heads --held-out` wrote."""
+    head: Path = DEMO_FOLDER / "head"
+    """Folder of a trained head model with its codes; by default the embedded avatar's."""
     people: Annotated[int | None, Optional] = None
     """Only so many of the held-out heads."""
     json: Annotated[Path | None, Optional] = None
