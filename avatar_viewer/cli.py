@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import tyro
 
 from avatar_viewer import __version__
-from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.errors import AvatarError, in_lines, one_line
 from avatar_viewer.live.still import Picture
 
 PROGRAM = "avatar-viewer"
@@ -290,7 +290,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 2 for an AvatarError, said in one line."""
+    """Run one command; the exit code is 2 for an AvatarError, said in one line for each problem."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:  # which may stand before the command too
         words = [*(word for word in words if word != "--debug"), "--debug"]
@@ -309,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AvatarError as error:
         if command.debug:
             traceback.print_exc()
-        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {in_lines(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
