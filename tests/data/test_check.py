@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import write_tiny_frames
+from tiny import write_tiny_avatar, write_tiny_frames
 from tracked_data import write_tracked_data
 
 from avatar_viewer.cli import main
@@ -57,7 +57,7 @@ def test_all_problems_are_in_one_report(data: Path):
     (data / "frames/0.png").unlink()
     whole = (data / "frames/1.png").read_bytes()
     (data / "frames/1.png").write_bytes(whole[: len(whole) // 2])
-    Image.new("RGBA", (16, 16)).save(data / "frames/2.png")
+    Image.new("RGBA", (16, 20)).save(data / "frames/2.png")
     changed(data, 3, camera={"camera_from_world": [2.0] * 16, "fov_deg": 20})
     changed(data, 4, expression={"jawOpened": 0.5, "jawOpen": 1.5, "mouthLeft": float("nan")})
     changed(data, 5, id="frame_0")
@@ -77,7 +77,7 @@ def test_all_problems_are_in_one_report(data: Path):
             f"{data / 'person.json'}: expected world_from_head (16 numbers)",
             f"{data / 'frames/0.png'}: expected a picture, found no file",
             f"{data / 'frames/1.png'}: expected a readable picture, found: ",
-            f"{data / 'frames/2.png'}: expected ",
+            f"{data / 'frames/2.png'}: expected 16x16 pixels, a square, found 16x20",
         ],
         strict=True,
     ):
@@ -113,8 +113,8 @@ def test_a_long_report_is_cut(data: Path):
     with pytest.raises(AvatarError) as caught:
         check_data(data)
     lines = str(caught.value).splitlines()
-    assert "found 44:" in lines[0]  # two more: no frames are left, no pictures are looked at
-    assert len(lines) == MOST_PROBLEMS + 2 and lines[-1] == "and 24 more"
+    assert "found 43:" in lines[0]  # one more: no frames are left
+    assert len(lines) == MOST_PROBLEMS + 2 and lines[-1] == "and 23 more"
 
 
 def test_bad_meshes_are_named(tracked: Path):
@@ -171,7 +171,8 @@ def test_the_command_line_prints_a_line_for_each_problem(
 ):
     (data / "frames/4.png").unlink()
     (data / "frames/5.png").unlink()
-    assert main(["evaluate", "--data", str(data)]) == 2
+    avatar = write_tiny_avatar(tmp_path / "avatar")
+    assert main(["evaluate", "--ckpt", str(avatar), "--data", str(data)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and lines[0].startswith("avatar-viewer: error: ")
     assert lines[2].endswith("5.png: expected a picture, found no file")
