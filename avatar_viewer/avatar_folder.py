@@ -4,7 +4,8 @@ avatar.yaml        name, licence, provenance, resolution, default view, corner e
 head/  triplane/  expression_encoder/  unet/  controlnet/  vae/
                    config.json and safetensors of one network each;
                    head/ also has canonical_head.safetensors and, for drags on a CPU,
-                   baked_expressions.safetensors
+                   baked_expressions.safetensors; arkit_map.safetensors where the avatar's data
+                   had ARKit weights
 scheduler/         the noise schedule
 """
 
@@ -26,6 +27,7 @@ from avatar_viewer.diffusion.denoiser import Denoiser
 from avatar_viewer.diffusion.expression_attention import ExpressionUNet
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map, save_arkit_map
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.head.storage import (
@@ -81,6 +83,8 @@ def save_parts(parts: Parts, folder: Path) -> None:
     save_canonical_head(folder / "head" / CANONICAL_HEAD_FILE, head.head, head.identity)
     if head.baked is not None:
         save_baked(folder / "head" / BAKED_FILE, head.baked)
+    if head.arkit_map is not None:
+        save_arkit_map(head.arkit_map, folder / "head")
     save_network(denoiser.triplane, folder / "triplane")
     save_network(denoiser.encoder, folder / "expression_encoder")
     save_network(denoiser.unet, folder / "unet")
@@ -119,7 +123,7 @@ def resolve(source: str | Path, progress: Callable[[str], None]) -> Path:
 
 
 def load_head(folder: Path, device: torch.device) -> HeadPoser:
-    """The head of an avatar; without baked expressions where the folder has none."""
+    """The head of an avatar; without baked expressions or ARKit map where the folder has none."""
     nphm = load_network(NPHM, folder)
     head, identity = load_canonical_head(folder / CANONICAL_HEAD_FILE)
     if len(identity) != nphm.identity_dim:
@@ -131,7 +135,22 @@ def load_head(folder: Path, device: torch.device) -> HeadPoser:
     nn.Module.to(nphm, device)
     path = folder / BAKED_FILE
     baked = load_baked(path, head).to(device) if path.exists() else None
-    return HeadPoser(nphm, on_device, identity.to(device), vertex_normals, baked=baked)
+    arkit_map = _load_arkit_map(folder, nphm)
+    return HeadPoser(
+        nphm, on_device, identity.to(device), vertex_normals, baked=baked, arkit_map=arkit_map
+    )
+
+
+def _load_arkit_map(folder: Path, nphm: NPHM) -> ArkitMap | None:
+    path = folder / ARKIT_MAP_FILE
+    if not path.exists():
+        return None
+    arkit_map = load_arkit_map(folder)
+    if len(arkit_map.offset) != nphm.expression_dim:
+        raise AvatarError(
+            f"{path}: expected codes of {nphm.expression_dim} values, found {len(arkit_map.offset)}"
+        )
+    return arkit_map
 
 
 def _load_schedule(path: Path) -> DDIMScheduler:

@@ -16,7 +16,7 @@ import tyro
 
 from avatar_viewer import __version__
 from avatar_viewer.config import DEMO_FOLDER
-from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.errors import AvatarError, in_lines, one_line
 from avatar_viewer.live.still import Picture
 
 PROGRAM = "avatar-viewer"
@@ -161,6 +161,47 @@ class Data(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataImport(Command):
+    """Convert a real capture with tracked meshes to the data set format (docs/data.md)."""
+
+    kind: tyro.conf.Positional[Literal["nersemble", "nerfstudio"]]
+    """Its layout."""
+    source: Path
+    """One person's folder, or a transforms.json."""
+    out: Path
+    """Folder to write; it must not be there yet."""
+    size: int = 512
+    """Side of the pictures to write, pixels."""
+    crop: float = 1.0
+    """Part of each picture's extent, around the principal point, that is kept."""
+    every: int = 1
+    """Take every n-th time step of a sequence."""
+    held_out_sequences: tuple[str, ...] = ()
+    """Sequences kept for the test split."""
+    held_out_camera: Annotated[str | None, Optional] = None
+    """Camera kept for the test split; with sequences too, test has what both hold out."""
+    mesh_tracking: str = "NPHM"
+    """nersemble: the folder of annotations/tracking with the meshes."""
+    pose_tracking: str = "FLAME"
+    """nersemble: the folder of annotations/tracking with tracked_flame_params.npz."""
+
+    def run(self) -> None:
+        from avatar_viewer.data.capture import ImportOptions, write_capture
+        from avatar_viewer.data.nerfstudio import read_nerfstudio
+        from avatar_viewer.data.nersemble import Tracking, read_nersemble
+
+        options = ImportOptions(
+            self.size, self.crop, self.every, self.held_out_sequences, self.held_out_camera
+        )
+        if self.kind == "nersemble":
+            tracking = Tracking(self.mesh_tracking, self.pose_tracking)
+            capture = read_nersemble(self.source, tracking)
+        else:
+            capture = read_nerfstudio(self.source)
+        write_capture(capture, self.out, options)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Import(Command):
     """Convert the public checkpoints of NPHM to a head model's folder."""
 
@@ -281,6 +322,7 @@ COMMANDS = {
     "mesh": Mesh,
     "train": Train,
     "data": Data,
+    "data import": DataImport,
     "import": Import,
     "fit": Fit,
     "bench": Bench,
@@ -290,7 +332,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 2 for an AvatarError, said in one line."""
+    """Run one command; the exit code is 2 for an AvatarError, said in one line for each problem."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:  # which may stand before the command too
         words = [*(word for word in words if word != "--debug"), "--debug"]
@@ -299,8 +341,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "view")
-    if words[:2] == ["evaluate", "head"]:
-        words[:2] = ["evaluate head"]
+    if " ".join(words[:2]) in COMMANDS:
+        words[:2] = [" ".join(words[:2])]
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog=PROGRAM, description=DESCRIPTION, args=words, config=STYLE
     )
@@ -309,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AvatarError as error:
         if command.debug:
             traceback.print_exc()
-        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {in_lines(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -18,7 +18,8 @@ from PIL import Image
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.config import DEMO_FOLDER, to_plain
 from avatar_viewer.data.frames import read_frames
-from avatar_viewer.data.person import Person, fit_codes, read_head_frame
+from avatar_viewer.data.head_frame import read_head_frame
+from avatar_viewer.data.person import Person, fit_codes
 from avatar_viewer.stages import RenderRequest
 
 OUT = Path(__file__).parent / "demo_frames"

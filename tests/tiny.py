@@ -183,6 +183,7 @@ def write_tiny_frames(folder: Path, train: int = 4, test: int = 2) -> Path:
         }
         lines.append(json.dumps(frame))
     (folder / "frames.jsonl").write_text("\n".join(lines))
+    (folder / "person.json").write_text(json.dumps({"world_from_head": np.eye(4).ravel().tolist()}))
     return folder
 
 

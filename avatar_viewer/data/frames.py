@@ -1,54 +1,30 @@
 """The data set format: a folder of pictures with cameras and expressions of one person.
 
-    frames.jsonl   one JSON object a line: id, file, split,
-                   expression {ARKit unit: weight, absent = 0},
-                   camera {camera_from_world (16 numbers, row-major), fov_deg (vertical)}
-    frames/        RGBA pictures with straight alpha
-    person.json    how the registered mesh follows from the expression (see `data.heads`)
+    frames.jsonl   one JSON object a line: a picture, its camera and its expression
+    frames/        RGBA pictures with straight alpha, square, all of one size
+    person.json    where the head lies, and what the expressions' registered meshes are
+    meshes/        tracked meshes, where the expressions are given by them (see `data.meshes`)
 
-The cameras of a data set stand in its own metric frame; they are handed out in the head model's
-frame (`HeadFrame`), the only one that anything downstream knows.
+`docs/data.md` says every field. The cameras of a data set stand in its own metric frame; they are
+handed out in the head model's frame (`HeadFrame`), the only one that anything downstream knows.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from avatar_viewer.data.head_frame import HeadFrame
 from avatar_viewer.errors import AvatarError, one_line
-from avatar_viewer.stages import Camera
+from avatar_viewer.head.arkit import ARKIT_UNITS, gaze_of_weights, unit_weights
+from avatar_viewer.head.nphm import GAZE_DIM
 
-
-@dataclass(frozen=True)
-class HeadFrame:
-    """Where a head model's frame lies in a data set's frame; the axes are parallel."""
-
-    origin_m: tuple[float, float, float]
-    """The head frame's origin, metres in the data set's frame."""
-    units_per_metre: float
-
-    def camera(self, record: dict, size_px: int, zoom: float = 1.0) -> Camera:
-        """A data set's camera in head units, for a square picture enlarged about its centre.
-
-        A uniform scale of the world leaves the picture as it was.
-        """
-        matrix = np.asarray(record["camera_from_world"], dtype=np.float64).reshape(4, 4).copy()
-        distance_m = matrix[:3, :3] @ np.asarray(self.origin_m) + matrix[:3, 3]
-        matrix[:3, 3] = distance_m * self.units_per_metre
-        depth = max(-float(matrix[2, 3]), 1e-3)
-        half_height = np.tan(np.radians(float(record["fov_deg"])) / 2)
-        return Camera(
-            camera_from_world=tuple(matrix.ravel()),
-            fov_deg=2 * float(np.degrees(np.arctan(half_height / zoom))),
-            width=size_px,
-            height=size_px,
-            near=0.05 * depth,
-            far=4.0 * depth,
-        )
+FRAMES_FILE = "frames.jsonl"
 
 
 @dataclass(frozen=True)
@@ -63,6 +39,20 @@ class FrameRecord:
     expression: dict[str, float]
     """ARKit unit -> weight in 0..1; absent means 0."""
     camera: dict
+    mesh: Path | None = None
+    """The tracked mesh of its time step, which tells the expression in place of the weights."""
+    gaze: tuple[float, ...] | None = None
+    """[4] as `head.arkit.gaze_of_weights` gives it; None: it follows from the weights."""
+
+    def weights(self) -> np.ndarray:
+        """[52] float32."""
+        return unit_weights(self.expression)
+
+    def gaze_code(self) -> np.ndarray:
+        """[4] float32."""
+        if self.gaze is not None:
+            return np.array(self.gaze, dtype=np.float32)
+        return gaze_of_weights(self.weights())
 
     def rgb(self, size_px: int, *, zoom: float = 1.0) -> np.ndarray:
         """[size,size,3] uint8: the picture over white, enlarged about its centre by `zoom`."""
@@ -91,63 +81,130 @@ class FrameRecord:
 
 
 def read_frames(folder: Path, split: str | None = None) -> list[FrameRecord]:
-    """The records of one split (all when None), in the order of their ids."""
-    path = folder / "frames.jsonl"
-    if not path.is_file():
-        raise AvatarError(f"{path}: expected a data set's frame list, found no file")
-    records = [
-        _parse(line, f"{path}, line {number}", folder)
-        for number, line in enumerate(_lines(path), start=1)
-        if line.strip()
-    ]
+    """The records of one split (all when None), in the order of their ids.
+
+    Raises the first problem; `data.check.check_data` reports all of them at once.
+    """
+    records, problems = parse_frames(folder)
+    if problems:
+        raise AvatarError(problems[0])
     chosen = [r for r in records if split is None or r.split == split]
     if not chosen:
-        found = ", ".join(sorted({r.split for r in records})) or "no frames"
-        raise AvatarError(f"{path}: expected frames of split '{split}', found {found}")
-    return sorted(chosen, key=lambda record: record.id)
+        raise AvatarError(no_frames(folder, split, records))
+    return chosen
 
 
-def _lines(path: Path) -> list[str]:
+def no_frames(folder: Path, split: str | None, records: list[FrameRecord]) -> str:
+    """The problem that a split has no frames."""
+    found = ", ".join(sorted({record.split for record in records})) or "no frames"
+    return f"{folder / FRAMES_FILE}: expected frames of split '{split}', found {found}"
+
+
+def parse_frames(folder: Path) -> tuple[list[FrameRecord], list[str]]:
+    """The good records of frames.jsonl in the order of their ids, and what is wrong with the rest.
+
+    Raises AvatarError where there is no list to read.
+    """
+    path = folder / FRAMES_FILE
+    if not path.is_file():
+        raise AvatarError(f"{path}: expected a data set's frame list, found no file")
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise AvatarError(f"{path}: expected text, found: {one_line(error)}") from error
+    records: dict[str, FrameRecord] = {}
+    problems: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        record, faults = _parse(line, folder)
+        if record is not None and record.id in records:
+            faults = [f"expected an id of its own, found '{record.id}' again"]
+        elif record is not None:
+            records[record.id] = record
+        problems += [f"{path}, line {number}: {fault}" for fault in faults]
+    return sorted(records.values(), key=lambda record: record.id), problems
 
 
-def _parse(line: str, place: str, folder: Path) -> FrameRecord:
+def _parse(line: str, folder: Path) -> tuple[FrameRecord | None, list[str]]:
     try:
         fields = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise AvatarError(f"{place}: expected a JSON object, found {error}") from error
-    for name, kind in (
-        ("id", str),
-        ("file", str),
-        ("split", str),
-        ("expression", dict),
-        ("camera", dict),
-    ):
-        if not isinstance(fields, dict) or not isinstance(fields.get(name), kind):
-            raise AvatarError(f"{place}: expected field '{name}' ({kind.__name__}), found none")
-    for name in ("camera_from_world", "fov_deg"):
-        if name not in fields["camera"]:
-            raise AvatarError(f"{place}: expected camera.{name}, found none")
-    try:
-        HeadFrame((0.0, 0.0, 0.0), 1.0).camera(fields["camera"], size_px=1)
-    except AvatarError as error:
-        raise AvatarError(f"{place}: camera: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise AvatarError(
-            f"{place}: expected camera.camera_from_world (16 numbers) and camera.fov_deg, "
-            f"found: {one_line(error)}"
-        ) from error
-    for unit, weight in fields["expression"].items():
-        if not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise AvatarError(f"{place}: expected {unit} in 0..1, found {weight}")
-    return FrameRecord(
+    except (ValueError, RecursionError) as error:
+        return None, [f"expected a JSON object, found {one_line(error)}"]
+    faults = list(_faults(fields))
+    if faults:
+        return None, faults
+    gaze, mesh = fields.get("gaze"), fields.get("mesh")
+    weights = fields.get("expression", {})
+    record = FrameRecord(
         id=fields["id"],
         path=folder / fields["file"],
         split=fields["split"],
         kind=str(fields.get("kind", "")),
-        expression={unit: float(weight) for unit, weight in fields["expression"].items()},
+        expression={unit: float(weight) for unit, weight in weights.items()},
         camera=fields["camera"],
+        mesh=None if mesh is None else folder / mesh,
+        gaze=None if gaze is None else tuple(float(number) for number in gaze),
     )
+    return record, []
+
+
+def _faults(fields: object) -> Iterator[str]:
+    """What is wrong with the fields of a line, in the words of "expected ..., found ..."."""
+    if not isinstance(fields, dict):
+        yield f"expected an object with field 'id' (str), found {type(fields).__name__}"
+        return
+    kinds: dict[str, type] = {"id": str, "file": str, "split": str, "camera": dict}
+    if "mesh" in fields:
+        kinds["mesh"] = str
+    if "mesh" not in fields or "expression" in fields:
+        kinds["expression"] = dict
+    for name, kind in kinds.items():
+        if name not in fields:
+            yield f"expected field '{name}' ({kind.__name__}), found none"
+        elif not isinstance(fields[name], kind):
+            found = type(fields[name]).__name__
+            yield f"expected field '{name}' ({kind.__name__}), found {found}"
+    if isinstance(fields.get("camera"), dict):
+        yield from _camera_faults(fields["camera"])
+    if isinstance(fields.get("expression"), dict):
+        yield from _weight_faults(fields["expression"])
+    if (gaze := fields.get("gaze")) is not None and not _is_gaze(gaze):
+        yield f"expected gaze ({GAZE_DIM} numbers in -1..1), found {gaze}"
+
+
+def _camera_faults(camera: dict) -> Iterator[str]:
+    missing = [name for name in ("camera_from_world", "fov_deg") if name not in camera]
+    for name in missing:
+        yield f"expected camera.{name}, found none"
+    if missing:
+        return
+    try:
+        HeadFrame((0.0, 0.0, 0.0), 1.0).camera(camera, size_px=1)
+    except AvatarError as error:
+        yield f"camera: {error}"
+    except (TypeError, ValueError) as error:
+        yield (
+            "expected camera.camera_from_world (16 numbers) and camera.fov_deg, "
+            f"found: {one_line(error)}"
+        )
+
+
+def _weight_faults(weights: dict) -> Iterator[str]:
+    for unit, weight in weights.items():
+        if unit not in ARKIT_UNITS:
+            yield f"expression: expected ARKit units, found {unit}"
+        elif not _is_number(weight) or not 0 <= weight <= 1:
+            yield f"expected {unit} in 0..1, found {weight}"
+
+
+def _is_gaze(gaze: object) -> bool:
+    return (
+        isinstance(gaze, list)
+        and len(gaze) == GAZE_DIM
+        and all(_is_number(number) and -1 <= number <= 1 for number in gaze)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,17 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar_viewer.avatar import Avatar
+from avatar_viewer.data.check import check_data
 from avatar_viewer.data.frames import FrameRecord, HeadFrame, read_frames
-from avatar_viewer.data.heads import HeadSampler, read_person
-from avatar_viewer.data.makehuman import gaze_of_weights, unit_weights
+from avatar_viewer.data.head_frame import read_head_frame
+from avatar_viewer.data.makehuman import generator_installed
+from avatar_viewer.data.meshes import read_canonical
+from avatar_viewer.data.registered import registered_points, surface_places
 from avatar_viewer.diffusion.triplane import Box
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.expression.arkit import learn_arkit_map
+from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map
 from avatar_viewer.head.baked_expressions import bake, snapshot_codes
 from avatar_viewer.head.fit import fit_expressions
-from avatar_viewer.head.frame import ORIGIN_FROM_EYES_M
+from avatar_viewer.head.fit_scan import CodePrior, fit_scan
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.mesh_extraction import Extraction, extract_head
-from avatar_viewer.head.nphm import GAZE_DIM, NPHM, load_codes, load_nphm
+from avatar_viewer.head.nphm import CODES_FILE, GAZE_DIM, NPHM, load_codes, load_nphm
+from avatar_viewer.head.scan import Scan
 from avatar_viewer.head.storage import (
     BAKED_FILE,
     CANONICAL_HEAD_FILE,
@@ -33,7 +40,7 @@ from avatar_viewer.head.storage import (
 )
 from avatar_viewer.raster.gbuffer import rasterize, vertex_normals
 from avatar_viewer.stages import ExpressionCode, GBuffer
-from avatar_viewer.weights import load_tensors, read_json, save_tensors
+from avatar_viewer.weights import load_tensors, save_tensors
 
 PAD_SNAPSHOTS = 500
 """Blends of the frames of pad corners that are baked beside the rest."""
@@ -89,27 +96,105 @@ def load_person(
     """Extract the head, fit a code to every frame and bake them, once; then read `cache`."""
     nphm = load_nphm(head)
     records = read_frames(data)
-    if not (cache / "codes.safetensors").exists():
+    if not (cache / CODES_FILE).exists():
         cache.mkdir(parents=True, exist_ok=True)
-        identity = load_codes(head)["identity"][PERSON_IDENTITY]
+        identity = person_identity(nphm, head, data, records)
         canonical = extract_head(nphm, identity, extraction)
         save_canonical_head(cache / CANONICAL_HEAD_FILE, canonical, identity)
         codes = fit_codes(nphm, identity, data, records)
-        save_tensors({"codes": codes}, cache / "codes.safetensors")
+        save_tensors({"codes": codes}, cache / CODES_FILE)
     canonical, identity = load_canonical_head(cache / CANONICAL_HEAD_FILE)
-    codes = load_tensors(cache / "codes.safetensors")["codes"]
+    codes = load_tensors(cache / CODES_FILE)["codes"]
+    if len(codes) != len(records):
+        raise AvatarError(
+            f"{cache / CODES_FILE}: expected codes of {len(records)} frames,"
+            f" found {len(codes)}; remove the file to fit them again"
+        )
     if not (cache / BAKED_FILE).exists():
         print("baking expressions", flush=True)
         snapshots = person_snapshots(records, codes[:, :-GAZE_DIM], load_codes(head)["expression"])
         save_baked(cache / BAKED_FILE, bake(nphm, canonical, identity, snapshots))
     baked = load_baked(cache / BAKED_FILE, canonical)
-    if len(codes) != len(records):
-        raise AvatarError(
-            f"{cache / 'codes.safetensors'}: expected codes of {len(records)} frames,"
-            f" found {len(codes)}; remove the file to fit them again"
-        )
     poser = HeadPoser(nphm, canonical, identity, vertex_normals, baked=baked)
-    return Person(records, codes, poser, read_head_frame(data, nphm))
+    person = Person(records, codes, poser, read_head_frame(data, nphm))
+    poser.arkit_map = person_arkit_map(person, head)
+    return person
+
+
+def person_of(avatar: Avatar, data: Path, split: str) -> Person:
+    """A split of a data set with an avatar's own head, to render its frames; checks the data.
+
+    Expression codes are fitted to tracked meshes where the data has them. ARKit weights go through
+    the avatar's own map, or, where its folder has none, through the package `anny`.
+    """
+    records = check_data(data, split)
+    poser = avatar.head
+    if records[0].mesh is None and poser.arkit_map is not None:
+        weights = torch.from_numpy(np.stack([record.weights() for record in records]))
+        codes = torch.cat([poser.arkit_map.codes(weights), _gaze(records)], dim=1)
+    elif records[0].mesh is None and not generator_installed():
+        raise AvatarError(
+            f"{data}: expected tracked meshes, an avatar with an ARKit map "
+            f"(head/{ARKIT_MAP_FILE}) or the package anny, found ARKit weights alone; "
+            "pip install avatar-viewer[synthetic]"
+        )
+    else:
+        codes = fit_codes(poser.nphm, poser.identity, data, records)
+    return Person(records, codes, poser, read_head_frame(data, poser.nphm))
+
+
+def person_identity(nphm: NPHM, head: Path, data: Path, records: list[FrameRecord]) -> Tensor:
+    """[D]: of a tracked person fitted to the canonical mesh, else that of `data heads --person`."""
+    codebook = load_codes(head)["identity"]
+    if records[0].mesh is None:
+        return codebook[PERSON_IDENTITY]
+    mesh = read_canonical(data)
+    vertices = read_head_frame(data, nphm).points(mesh.vertices)
+    corners, shares = surface_places(mesh, vertices, nphm)
+    points = (vertices[corners] * shares[..., None]).sum(axis=1)
+    print("fitting the identity to the canonical mesh", flush=True)
+    fit = fit_scan(nphm, Scan(torch.from_numpy(points).float()), CodePrior.of(codebook))
+    distance_mm = fit.residual_mm[~fit.residual_mm.isnan()].mean()
+    print(f"identity: mean distance of the canonical mesh {distance_mm:.2f} mm", flush=True)
+    return fit.identity.detach()
+
+
+def person_arkit_map(person: Person, head: Path) -> ArkitMap | None:
+    """ARKit weights -> codes, learned from the training frames; None where they have no weights.
+
+    The head model's own map, learned from its training scans, tells what the frames do not show.
+    Prints how far vertices lie from where the fitted codes put them.
+    """
+    with_weights = [record for record in person.records if record.expression]
+    train = [record for record in with_weights if record.split == "train"]
+    if not train:
+        return None
+    prior = load_arkit_map(head) if (head / ARKIT_MAP_FILE).exists() else None
+    weights = torch.from_numpy(np.stack([record.weights() for record in train]))
+    codes = torch.stack([person.expression(record).tensor() for record in train])
+    arkit_map = learn_arkit_map(weights, codes[:, :-GAZE_DIM], prior=prior)
+    others = [record for record in with_weights if record.split != "train"]
+    errors = [
+        f"{arkit_error_mm(person, arkit_map, chosen):.2f} mm on {len(chosen)} {what} frames"
+        for what, chosen in (("training", train), ("other", others))
+        if chosen
+    ]
+    print(f"ARKit map: mean error {', '.join(errors)}", flush=True)
+    return arkit_map
+
+
+@torch.no_grad()
+def arkit_error_mm(person: Person, arkit_map: ArkitMap, records: list[FrameRecord]) -> float:
+    """Mean distance of the head's vertices from those of the fitted codes, over at most 100 frames,
+    in millimetres."""
+    poser = person.poser
+    vertices, distances = poser.head.vertices, []
+    for record in records[:: -(-len(records) // 100)]:
+        fitted = person.expression(record).tensor()
+        mapped = arkit_map.codes(torch.from_numpy(record.weights()))
+        offsets = [poser.nphm.deform(vertices, poser.identity, z) for z in (fitted, mapped)]
+        distances.append((offsets[0] - offsets[1]).norm(dim=-1).mean())
+    return float(torch.stack(distances).mean()) * 1000 / poser.nphm.config["units_per_metre"]
 
 
 def person_snapshots(records: list[FrameRecord], z: Tensor, codebook: Tensor) -> Tensor:
@@ -122,24 +207,14 @@ def person_snapshots(records: list[FrameRecord], z: Tensor, codebook: Tensor) ->
 
 
 def fit_codes(nphm: NPHM, identity: Tensor, data: Path, records: list[FrameRecord]) -> Tensor:
-    """[S,E] expression codes, z_exp and gaze, of frames with registered meshes."""
-    weights = np.stack([unit_weights(record.expression) for record in records])
-    canonical, posed = HeadSampler().registered_points(read_person(data), weights)
+    """[S,E] expression codes, z_exp and gaze, of frames with registered meshes; on the CPU."""
+    points = registered_points(nphm, data, records)
     z, error_mm = fit_expressions(
-        nphm, identity, torch.from_numpy(canonical), torch.from_numpy(posed)
+        nphm, identity, points.canonical.to(identity.device), points.posed.to(identity.device)
     )
     print(f"expression codes: mean error {error_mm.mean():.2f} mm, worst {error_mm.max():.2f} mm")
-    return torch.cat([z, torch.from_numpy(gaze_of_weights(weights)).float()], dim=1)
+    return torch.cat([z.cpu()[points.row_of_frame], _gaze(records)], dim=1)
 
 
-def read_head_frame(data: Path, nphm: NPHM) -> HeadFrame:
-    """Where the head's frame lies among the data set's cameras."""
-    person = read_json(data / "person.json")
-    try:
-        eyes_m = np.asarray(person["mesh"]["eye_centre_m"], dtype=np.float64)
-        x, y, z = (eyes_m + ORIGIN_FROM_EYES_M).tolist()
-    except (KeyError, TypeError, ValueError) as error:
-        raise AvatarError(
-            f"{data / 'person.json'}: expected mesh.eye_centre_m (3 numbers), found none"
-        ) from error
-    return HeadFrame((x, y, z), nphm.config["units_per_metre"])
+def _gaze(records: list[FrameRecord]) -> Tensor:
+    return torch.from_numpy(np.stack([record.gaze_code() for record in records]))

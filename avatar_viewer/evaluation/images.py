@@ -11,8 +11,7 @@ from skimage.metrics import structural_similarity
 
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.config import DEMO_FOLDER
-from avatar_viewer.data.frames import read_frames
-from avatar_viewer.data.person import Person, fit_codes, read_head_frame
+from avatar_viewer.data.person import Person, person_of
 from avatar_viewer.files import ensure_writable, written_aside
 from avatar_viewer.stages import RenderRequest
 
@@ -40,17 +39,14 @@ def score(rendered: np.ndarray, truth: np.ndarray) -> Scores:
 def evaluate(ckpt: str | None, data: Path, split: str, json: Path | None) -> None:
     """Render a split of a data set at the avatar's resolution; print and write the scores.
 
-    Expression codes are fitted to the frames' registered meshes, as in training. The file holds
+    `person_of` says where the frames' expression codes come from. The file holds
     `psnr` and `ssim` of the split, for few steps and for full, and those of every frame.
     """
     if json is not None:
         ensure_writable(json)
     avatar = Avatar.load(ckpt or DEMO_FOLDER)
-    records = read_frames(data, split)
-    poser = avatar.head
-    codes = fit_codes(poser.nphm, poser.identity, data, records)
-    person = Person(records, codes, poser, read_head_frame(data, poser.nphm))
-    info = avatar.info
+    person = person_of(avatar, data, split)
+    records, info = person.records, avatar.info
     full = _evaluate(avatar, person, info.steps)
     of_full, of_quick = _mean(full), _mean(_evaluate(avatar, person, info.quick_steps))
     report = {

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.arkit import ArkitMap
 from avatar_viewer.head.baked_expressions import BakedExpressions
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.stages import CanonicalHead, ExpressionCode, HeadMesh
@@ -22,7 +23,7 @@ class HeadPoser:
 
     The newest `capacity` meshes are kept, keyed by z_exp: gaze moves no vertex, so codes that
     differ in gaze alone share a mesh. With `baked` expressions a mesh can be had faster, nearly
-    the same.
+    the same. `arkit_map` gives expressions from face trackers' weights, where it was learned.
     """
 
     def __init__(
@@ -33,10 +34,11 @@ class HeadPoser:
         vertex_normals: Normals,
         capacity: int = 32,
         baked: BakedExpressions | None = None,
+        arkit_map: ArkitMap | None = None,
     ) -> None:
         self.nphm, self.head, self.identity = nphm, head, identity
         self.vertex_normals, self.capacity = vertex_normals, capacity
-        self.baked = baked
+        self.baked, self.arkit_map = baked, arkit_map
         self._meshes: OrderedDict[tuple[tuple[float, ...], bool], HeadMesh] = OrderedDict()
 
     def pose(self, expression: ExpressionCode, *, exact: bool = True) -> HeadMesh:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.avatar_folder import load_parts
 from avatar_viewer.avatar_info import AvatarInfo, Corner
+from avatar_viewer.data.check import check_data
 from avatar_viewer.data.frames import FrameRecord
 from avatar_viewer.data.person import Person, load_person
 from avatar_viewer.device import best_compute
@@ -71,7 +72,8 @@ class AvatarTraining:
     licence: str
     provenance: str
     corners: tuple[str, str, str, str]
-    """Kinds of frames ("corner: neutral", ...) whose expressions lie at the pad's corners."""
+    """Kinds ("corner: neutral", ...) or ids of the training frames whose expressions lie at the
+    pad's corners."""
     default_view: Orbit
     start: Path | None = None
     """A trained avatar's folder, whose networks are trained on; sizes and `base` are then its."""
@@ -116,6 +118,7 @@ class View:
 def train_avatar(config: AvatarTraining) -> None:
     """Train, or go on with a run that was cut off; write `out/avatar` at every sample sheet."""
     torch.manual_seed(config.loop.seed)
+    check_data(config.data, at_least={"train": config.batch_size, "test": 1})
     vae = load_autoencoder(config.vae)
     print("fitting expression codes", flush=True)
     person = load_person(config.data, config.head, config.out / "person", config.extraction)
@@ -290,9 +293,11 @@ def _assemble(
 ) -> Avatar:
     corners = []
     for kind in config.corners:
-        record = next((r for r in person.frames("train") if r.kind == kind), None)
+        record = next((r for r in person.frames("train") if kind in (r.kind, r.id)), None)
         if record is None:
-            raise AvatarError(f"corners: expected a training frame of kind '{kind}', found none")
+            raise AvatarError(
+                f"corners: expected a training frame of kind or id '{kind}', found none"
+            )
         corners.append(Corner(kind.removeprefix("corner: "), person.expression(record)))
     info = AvatarInfo(
         name=config.name,

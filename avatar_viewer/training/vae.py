@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from avatar_viewer.data.check import check_data
 from avatar_viewer.data.frames import read_frames
 from avatar_viewer.diffusion.autoencoder import (
     NORM_GROUPS,
@@ -88,6 +89,7 @@ def to_signed(pictures: Tensor) -> Tensor:
 def train_vae(config: VaeTraining) -> None:
     """Train, or go on with a run that was cut off; write `out/vae` at the end."""
     torch.manual_seed(config.loop.seed)
+    check_data(config.data, at_least={"train": config.batch_size, "test": 1})
     if config.start is None:
         vae = build_autoencoder(config.channels, config.latent_channels, config.fold)
     else:

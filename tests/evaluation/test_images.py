@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import CODE_DIM, tiny_avatar, tiny_person, write_tiny_frames
 
 from avatar_viewer.avatar import Avatar
+from avatar_viewer.data.check import check_data
 from avatar_viewer.data.frames import HeadFrame
+from avatar_viewer.data.person import Person
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.evaluation import images
 from avatar_viewer.evaluation.images import evaluate, score
@@ -70,17 +73,14 @@ def test_equal_and_unlike_pictures():
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data set of discs; no mesh is registered to them, so codes are looked up, not fitted."""
     folder = write_tiny_frames(tmp_path / "data", train=3, test=2)
-    person = tiny_person(folder)
 
-    def fit_codes(nphm, identity, data, records):
-        import torch
+    def person_of(avatar, data, split):
+        records = check_data(data, split)
+        person = tiny_person(folder)
+        codes = torch.stack([person.expression(record).tensor() for record in records])
+        return Person(records, codes, avatar.head, HeadFrame((0.0, 0.0, 0.0), 1.0))
 
-        return torch.stack([person.expression(record).tensor() for record in records])
-
-    monkeypatch.setattr(images, "fit_codes", fit_codes)
-    monkeypatch.setattr(
-        images, "read_head_frame", lambda data, nphm: HeadFrame((0.0, 0.0, 0.0), 1.0)
-    )
+    monkeypatch.setattr(images, "person_of", person_of)
     return folder
 
 

@@ -152,7 +152,7 @@ def test_a_missing_corner_is_said_before_training(inputs: Path, tmp_path: Path):
     with pytest.raises(AvatarError) as caught:
         train_avatar(tiny_training(inputs, tmp_path, corners=corners))
     line = str(caught.value)
-    assert line == "corners: expected a training frame of kind 'corner: wink', found none"
+    assert line == "corners: expected a training frame of kind or id 'corner: wink', found none"
     assert not (tmp_path / "log.jsonl").exists()
 
 
