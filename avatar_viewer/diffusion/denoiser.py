@@ -15,7 +15,11 @@ from avatar_viewer.diffusion.conditioning import (
     control_image,
     fold,
 )
-from avatar_viewer.diffusion.expression_attention import ExpressionUNet, with_prompt
+from avatar_viewer.diffusion.expression_attention import (
+    ExpressionUNet,
+    expression_tokens,
+    with_prompt,
+)
 from avatar_viewer.diffusion.triplane import Box, TriPlane
 from avatar_viewer.stages import Conditioning, GBuffer
 
@@ -28,10 +32,13 @@ class DenoiserConfig:
     """E, z_exp and gaze."""
     pixels_per_latent: int = 8
     plane_channels: int = 16
+    """Per plane; 0: the G-buffer alone steers, without rigged features."""
     plane_resolution: int = 512
     stem_channels: tuple[int, ...] = (16, 32, 96, 256)
     """The ControlNet's condition embedding; each level but the last halves the resolution."""
     prompt_tokens: int = 77
+    expression_attention: bool = True
+    """False: the U-Net stays the base's, and there are no expression tokens."""
 
 
 class Denoiser(nn.Module):
@@ -41,9 +48,10 @@ class Denoiser(nn.Module):
         self,
         triplane: TriPlane,
         encoder: ExpressionEncoder,
-        unet: ExpressionUNet,
+        unet: UNet2DConditionModel,
         controlnet: ControlNetModel,
     ) -> None:
+        """The U-Net is an ExpressionUNet, or a stock one with an encoder of no tokens."""
         super().__init__()
         self.triplane, self.encoder = triplane, encoder
         self.unet, self.controlnet = unet, controlnet
@@ -63,10 +71,11 @@ class Denoiser(nn.Module):
             conditioning_embedding_out_channels=config.stem_channels,
         )
         token_dim = base.config["cross_attention_dim"]
+        unet = ExpressionUNet.from_base(base) if config.expression_attention else base
         encoder = ExpressionEncoder(
-            config.code_dim, ExpressionUNet.expression_tokens, token_dim, config.prompt_tokens
+            config.code_dim, expression_tokens(unet), token_dim, config.prompt_tokens
         )
-        return Denoiser(triplane, encoder, ExpressionUNet.from_base(base), controlnet)
+        return Denoiser(triplane, encoder, unet, controlnet)
 
     def condition(self, gbuffers: Sequence[GBuffer], codes: Tensor) -> Conditioning:
         """G-buffers of B pictures and codes [B,E] -> what steers their denoising."""

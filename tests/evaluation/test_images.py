@@ -1,4 +1,4 @@
-"""The scores of pictures, and the report on a data set's split."""
+"""The report on a data set's split."""
 
 from __future__ import annotations
 
@@ -14,56 +14,9 @@ from avatar_viewer.avatar import Avatar
 from avatar_viewer.data.frames import HeadFrame
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.evaluation import images
-from avatar_viewer.evaluation.images import evaluate, score
+from avatar_viewer.evaluation.images import evaluate
+from avatar_viewer.evaluation.metrics import Box, head_box, psnr
 from avatar_viewer.stages import RenderRequest
-
-
-def noise_picture(seed: int = 0, size: int = 32) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 200, (size, size, 3), np.uint8)
-
-
-def test_psnr_of_a_known_error():
-    truth = noise_picture()
-    off_by_ten = truth + np.uint8(10)
-    assert score(off_by_ten, truth).psnr == pytest.approx(10 * np.log10(255**2 / 100))
-    assert score(truth, off_by_ten).psnr == score(off_by_ten, truth).psnr
-    one_channel = truth.copy()
-    one_channel[..., 1] += 30
-    assert score(one_channel, truth).psnr == pytest.approx(10 * np.log10(255**2 / 300))
-
-
-def ssim_reference(a: np.ndarray, b: np.ndarray) -> float:
-    """Wang et al. 2004: Gaussian window of 11 x 11, sigma 1.5, away from the border."""
-    offsets = np.arange(-5, 6)
-    window = np.exp(-(offsets**2) / (2 * 1.5**2))
-    window = np.outer(window, window) / window.sum() ** 2
-
-    def blurred(x: np.ndarray) -> np.ndarray:
-        patches = np.lib.stride_tricks.sliding_window_view(x, (11, 11))
-        return np.einsum("hwij,ij->hw", patches, window)
-
-    values = []
-    for x, y in zip(np.moveaxis(a, 2, 0), np.moveaxis(b, 2, 0), strict=True):
-        x, y = x.astype(np.float64), y.astype(np.float64)
-        mx, my = blurred(x), blurred(y)
-        vx, vy, cov = blurred(x * x) - mx**2, blurred(y * y) - my**2, blurred(x * y) - mx * my
-        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-        values.append((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2)))
-    return float(np.mean(values))
-
-
-def test_ssim_is_the_papers():
-    truth = noise_picture(0)
-    truth[:, :16] = np.arange(32)[:, None, None] * 3  # smooth on one side
-    mixed = (0.6 * truth + 0.4 * noise_picture(1)).astype(np.uint8)
-    assert score(mixed, truth).ssim == pytest.approx(ssim_reference(mixed, truth), abs=1e-6)
-
-
-def test_equal_and_unlike_pictures():
-    truth = noise_picture()
-    assert score(truth, truth).psnr == float("inf") and score(truth, truth).ssim == 1
-    near = truth + np.uint8(3)
-    assert score(near, truth).ssim > 0.95 > 0.2 > score(noise_picture(1), truth).ssim
 
 
 @pytest.fixture
@@ -93,22 +46,27 @@ def test_a_splits_report(data: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (report["split"], report["resolution_px"]) == ("test", 32)
     assert (report["steps"], report["quick_steps"]) == (2, 1)
     assert set(report["frames"]) == {"frame_3", "frame_4"}
-    for name in ("psnr", "ssim"):
+    for name in ("psnr", "ssim", "psnr_full", "ssim_full"):
         frames = [frame[name] for frame in report["frames"].values()]
         assert report[name] == pytest.approx(np.mean(frames))
         assert report["quick"][name] != report[name]
     lines = capsys.readouterr().out.splitlines()
-    assert any("2 frames at 32 px, 2 steps" in line for line in lines)
-    assert any("1 steps" in line for line in lines)
+    assert "test: 2 frames at 32 px over white, in the head's box" in lines
+    assert any(line.split() == ["2", "steps", "1", "step"] for line in lines)
+    shown = next(line.split() for line in lines if line.startswith("PSNR, dB"))
+    assert shown[-2:] == [f"{report['psnr']:.2f}", f"{report['quick']['psnr']:.2f}"]
     # One of them by hand.
     loaded = Avatar.load(tmp_path / "avatar")
     person = tiny_person(data)
     record = person.frames("test")[0]
     camera = person.head_frame.camera(record.camera, 32)
     rendered = loaded.render(RenderRequest(person.expression(record), camera, steps=2)).rgb
-    assert report["frames"]["frame_3"]["psnr"] == pytest.approx(
-        score(rendered, record.rgb(32)).psnr
-    )
+    frame = report["frames"]["frame_3"]
+    box = Box(**frame["box_px"])
+    mask = person.gbuffer(record, 32).mask
+    assert box == head_box(mask, "") and 0 < box.left < box.right < 32
+    assert frame["psnr"] == pytest.approx(psnr(box.cut(rendered), box.cut(record.rgb(32))))
+    assert frame["psnr_full"] == pytest.approx(psnr(rendered, record.rgb(32)))
     assert len(person.expression(record).values) == CODE_DIM
 
 
