@@ -16,7 +16,7 @@ from avatar_viewer.data.frames import read_frames
 from avatar_viewer.data.person import Person, fit_codes, read_head_frame
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.evaluation.landmarks import Landmarks
-from avatar_viewer.evaluation.metrics import HEAD_MARGIN
+from avatar_viewer.evaluation.metrics import HEAD_LOWEST_M, HEAD_MARGIN
 from avatar_viewer.evaluation.perceptual import Perceptual
 from avatar_viewer.evaluation.sheet import SheetOptions, write_sheet
 from avatar_viewer.evaluation.split import (
@@ -132,10 +132,10 @@ def _protocol(shots: list[Shot], judges: Judges) -> dict[str, Any]:
     if judges.landmarks is not None:
         about["landmark_px"] = judges.landmarks.about
     if "jod" in about:
-        mode = f"video at {judges.fps:g} frames per second" if moving else "stills"
-        about["jod"] += f", {mode}"
+        about["jod"] += f"; sequences as video at {judges.fps:g} frames per second"
     return {
-        "region": "box of the head's rasterized mesh and, on each side, "
+        "region": "box of the head's rasterized mesh down to the chin "
+        f"({-HEAD_LOWEST_M * 1e3:.0f} mm under the head's origin) and, on each side, "
         f"{HEAD_MARGIN:.0%} of its longer side; *_full: the whole picture",
         "sequences": moving,
         "stills": lengths.count(1),

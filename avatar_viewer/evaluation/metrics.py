@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from skimage.metrics import structural_similarity
-from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.stages import GBuffer
 
+HEAD_LOWEST_M = -0.09
+"""The head ends here below its frame's origin, metres in canonical pose: just under the chin. A
+mesh goes on to throat and shoulders, whose box would be most of the picture."""
 HEAD_MARGIN = 0.1
-"""On each side of the head's mesh, as a part of its longer side: hair stands out that far."""
+"""On each side of the head, as a part of its longer side: hair stands out that far."""
 SSIM_RADIUS_PX = 5
 """Of the Gaussian window (11 x 11, sigma 1.5); nearer to the border nothing is known."""
 
@@ -34,11 +37,13 @@ class Box:
         return picture[self.top : self.bottom, self.left : self.right]
 
 
-def head_box(mask: Tensor, name: str) -> Box:
+def head_box(gbuffer: GBuffer, units_per_metre: float, name: str) -> Box:
     """Where a head lies: the box of its rasterized mesh, HEAD_MARGIN added, within the picture.
 
-    mask [H,W] bool; `name` says whose it is where the mask is empty (AvatarError).
+    Only what lies above HEAD_LOWEST_M counts. `name` says whose it is where none is seen
+    (AvatarError).
     """
+    mask = gbuffer.mask & (gbuffer.canonical[..., 1] > HEAD_LOWEST_M * units_per_metre)
     rows, columns = (mask.any(dim=axis).nonzero().flatten().tolist() for axis in (1, 0))
     if not rows:
         raise AvatarError(f"{name}: expected the head in the camera's view, found it outside")

@@ -5,6 +5,7 @@ Nothing is downloaded. A metric whose package or weights are not there is left o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -22,6 +23,13 @@ M = TypeVar("M")
 INSTALL = "pip install 'avatar-viewer[eval]'"
 
 
+def _installed(package: str) -> bool:
+    """Without importing it, which takes seconds."""
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return find_spec(package) is not None
+
+
 class Flip:
     """LDR-FLIP (Andersson et al. 2020): differences seen when flipping between two pictures."""
 
@@ -34,7 +42,7 @@ class Flip:
     @staticmethod
     def missing() -> str | None:
         """Why it cannot be had; None where it can."""
-        return None if find_spec("flip_evaluator") else f"no package flip-evaluator; {INSTALL}"
+        return None if _installed("flip_evaluator") else f"no package flip-evaluator; {INSTALL}"
 
     def error_map(self, rendered: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """uint8 [H,W,3] -> error at each pixel [H,W], 0..1."""
@@ -66,7 +74,7 @@ class Jod:
     @staticmethod
     def missing() -> str | None:
         """Why it cannot be had; None where it can."""
-        return None if find_spec("pyfvvdp") else f"no package pyfvvdp; {INSTALL}"
+        return None if _installed("pyfvvdp") else f"no package pyfvvdp; {INSTALL}"
 
     @torch.inference_mode()
     def video(self, rendered: np.ndarray, truth: np.ndarray, fps: float) -> float:
@@ -95,7 +103,7 @@ class Lpips:
     @staticmethod
     def missing() -> str | None:
         """Why it cannot be had; None where it can."""
-        if not (find_spec("lpips") and find_spec("torchvision")):
+        if not (_installed("lpips") and _installed("torchvision")):
             return "no packages lpips and torchvision"
         weights = Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_BACKBONE
         return None if weights.is_file() else f"no backbone weights at {weights}"

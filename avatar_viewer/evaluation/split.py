@@ -65,12 +65,12 @@ class SplitScores:
 
 def take_shots(avatar: Avatar, person: Person) -> list[Shot]:
     """The split's frames at the avatar's resolution."""
-    size = avatar.info.resolution_px
+    size, units = avatar.info.resolution_px, person.head_frame.units_per_metre
     shots = []
     for record in person.records:
         camera = person.head_frame.camera(record.camera, size)
         mesh = avatar.head.pose(person.expression(record))
-        box = head_box(rasterize(mesh, camera).mask, f"frame {record.id}")
+        box = head_box(rasterize(mesh, camera), units, f"frame {record.id}")
         shots.append(Shot(record, record.rgb(size), camera, mesh, box))
     return shots
 

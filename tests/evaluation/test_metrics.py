@@ -8,6 +8,7 @@ import torch
 
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.evaluation.metrics import (
+    HEAD_LOWEST_M,
     HEAD_MARGIN,
     Box,
     head_box,
@@ -16,6 +17,7 @@ from avatar_viewer.evaluation.metrics import (
     psnr,
     ssim_map,
 )
+from avatar_viewer.stages import GBuffer
 
 WHOLE = Box(0, 0, 32, 32)
 
@@ -96,18 +98,32 @@ def test_ssim_is_unknown_at_the_border_only():
     assert np.isfinite(corner["ssim"])
 
 
+def seen(mask: torch.Tensor, height: torch.Tensor) -> GBuffer:
+    """A G-buffer whose canonical y is `height`."""
+    canonical = torch.zeros(*mask.shape, 3)
+    canonical[..., 1] = height
+    return GBuffer(mask, mask.float(), torch.zeros_like(canonical), canonical)
+
+
 def test_the_heads_box():
     mask = torch.zeros(100, 200, dtype=torch.bool)
-    mask[30:71, 50:91] = True
+    mask[30:, 50:91] = True
+    # What lies below the chin is row 71 and on; a unit is half a metre here.
+    height = torch.where(torch.arange(100) < 71, 0.0, 2 * HEAD_LOWEST_M - 0.01)[:, None]
+    height = height.expand(100, 200).clone()
+
+    def box(mask: torch.Tensor) -> Box:
+        return head_box(seen(mask, height), 2.0, "frame x")
+
     margin = round(40 * HEAD_MARGIN)
     assert margin > 0
-    assert head_box(mask, "a") == Box(50 - margin, 30 - margin, 91 + margin, 71 + margin)
+    assert box(mask) == Box(50 - margin, 30 - margin, 91 + margin, 71 + margin)
     mask[0, 199] = True
-    assert head_box(mask, "a") == Box(50 - 15, 0, 200, 71 + 15)
+    assert box(mask) == Box(50 - 15, 0, 200, 71 + 15)
     picture = np.arange(100 * 200).reshape(100, 200)
     assert Box(3, 5, 10, 6).cut(picture).tolist() == [list(range(1003, 1010))]
     with pytest.raises(AvatarError, match=r"^frame x: expected the head in .*, found it outside"):
-        head_box(mask & False, "frame x")
+        box(mask & False)
 
 
 def test_a_box_around_boxes():
