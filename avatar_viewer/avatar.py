@@ -183,6 +183,8 @@ class Avatar:
 
     def _features(self, gbuffer: GBuffer) -> np.ndarray:
         """The rigged features' first three principal components as red, green and blue."""
+        if self.denoiser.triplane.features == 0:
+            raise AvatarError("features: expected an avatar with planes, found one without")
         basis, mean, spread = self._feature_basis()
         rgb = torch.ones((*gbuffer.mask.shape, 3), device=gbuffer.mask.device)
         features = self.denoiser.triplane(gbuffer.canonical[gbuffer.mask])

@@ -24,7 +24,8 @@ from avatar_viewer.device import Compute
 from avatar_viewer.diffusion.autoencoder import Autoencoder, load_autoencoder, pixels_per_latent
 from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, ExpressionEncoder
 from avatar_viewer.diffusion.denoiser import Denoiser
-from avatar_viewer.diffusion.expression_attention import ExpressionUNet
+from avatar_viewer.diffusion.expression_attention import expression_tokens, load_unet
+from avatar_viewer.diffusion.samplers import REGRESSION
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map, save_arkit_map
@@ -62,7 +63,7 @@ def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) 
     triplane = load_network(TriPlane, folder / "triplane")
     encoder = load_network(ExpressionEncoder, folder / "expression_encoder")
     progress("U-Net")
-    unet = load_network(ExpressionUNet, folder / "unet", compute.dtype)
+    unet = load_unet(folder / "unet", compute.dtype)
     progress("ControlNet")
     controlnet = load_network(ControlNetModel, folder / "controlnet", compute.dtype)
     progress("decoder")
@@ -160,9 +161,9 @@ def _load_schedule(path: Path) -> DDIMScheduler:
     except Exception as error:
         raise AvatarError(f"{path}: expected a DDIM schedule, found: {one_line(error)}") from error
     assert isinstance(schedule, DDIMScheduler)
-    if schedule.config["prediction_type"] != "v_prediction":
+    if schedule.config["prediction_type"] not in ("v_prediction", REGRESSION):
         raise AvatarError(
-            f"{path}: expected prediction_type v_prediction, found "
+            f"{path}: expected prediction_type v_prediction or {REGRESSION}, found "
             f"{schedule.config['prediction_type']}"
         )
     return schedule
@@ -186,7 +187,7 @@ def _check_fit(
         ("controlnet: cross_attention_dim", token_dim, controlnet["cross_attention_dim"]),
         ("controlnet: block_out_channels", *widths),
         ("expression_encoder: token_dim", token_dim, encoder["token_dim"]),
-        ("expression_encoder: tokens", ExpressionUNet.expression_tokens, encoder["tokens"]),
+        ("expression_encoder: tokens", expression_tokens(denoiser.unet), encoder["tokens"]),
     ):
         if expected != found:
             raise AvatarError(f"{folder}/{what}: expected {expected}, found {found}")

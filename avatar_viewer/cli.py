@@ -278,7 +278,7 @@ class Bench(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """Compare an avatar's pictures with true frames: PSNR and SSIM."""
+    """Compare an avatar's pictures with true frames: PSNR, SSIM, FLIP, JOD and others."""
 
     data: Path
     """A data set's folder."""
@@ -288,11 +288,39 @@ class Evaluate(Command):
     """Which of the data set's splits."""
     json: Annotated[Path | None, Optional] = None
     """Write the figures to this file too."""
+    sheet: Annotated[Path | None, Optional] = None
+    """Write the true pictures with the avatar's below to this PNG, WebP or JPEG."""
+    sheet_size: int = 128
+    """Height of each picture of the sheet, in pixels."""
+    fps: float = 24.0
+    """Frames per second of a split that is a sequence."""
+    landmarks: Annotated[Path | None, Optional] = None
+    """A .task file of MediaPipe's face landmarker: measure distances of landmarks too."""
 
     def run(self) -> None:
         from avatar_viewer.evaluation.images import evaluate
+        from avatar_viewer.evaluation.sheet import SheetOptions
 
-        evaluate(self.ckpt, self.data, self.split, self.json)
+        sheet = None if self.sheet is None else SheetOptions(self.sheet, self.sheet_size)
+        evaluate(self.ckpt, self.data, self.split, self.json, sheet, self.fps, self.landmarks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateAblation(Command):
+    """Train and evaluate the paper's ablation: an avatar without each of the method's parts."""
+
+    config: Path
+    """YAML file of settings."""
+    out: Path
+    """The runs' folder; what is finished in it is not done again."""
+    results: Annotated[Path | None, Optional] = None
+    """Write the results to this Markdown file, with a sheet for each split beside it."""
+
+    def run(self) -> None:
+        from avatar_viewer.config import read_config
+        from avatar_viewer.evaluation.ablation import Ablation, run_ablation
+
+        run_ablation(read_config(self.config, Ablation), self.out, self.results)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,6 +356,7 @@ COMMANDS = {
     "bench": Bench,
     "evaluate": Evaluate,
     "evaluate head": EvaluateHead,
+    "evaluate ablation": EvaluateAblation,
 }
 
 
@@ -341,8 +370,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "view")
-    if " ".join(words[:2]) in COMMANDS:
-        words[:2] = [" ".join(words[:2])]
+    if (two_words := " ".join(words[:2])) in COMMANDS:
+        words[:2] = [two_words]
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog=PROGRAM, description=DESCRIPTION, args=words, config=STYLE
     )

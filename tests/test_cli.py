@@ -312,4 +312,34 @@ def test_data_and_evaluation_get_their_options(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setitem(sys.modules, "avatar_viewer.evaluation.head", head)
     assert main(words) == 0
     assert calls.pop() == (Path("m"), tmp_path, 2, None)
-    assert calls == [(tmp_path, 3, 12, 4, 0, None), ("some/one", tmp_path, "test", Path("f.json"))]
+    evaluated = ("some/one", tmp_path, "test", Path("f.json"), None, 24.0, None)
+    assert calls == [(tmp_path, 3, 12, 4, 0, None), evaluated]
+
+
+def test_evaluation_gets_its_sheet_and_the_ablation_its_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    from avatar_viewer.evaluation.ablation import Ablation
+    from avatar_viewer.evaluation.sheet import SheetOptions
+
+    calls: list[tuple[Any, ...]] = []
+    images = SimpleNamespace(evaluate=lambda *options: calls.append(options))
+    monkeypatch.setitem(sys.modules, "avatar_viewer.evaluation.images", images)
+    monkeypatch.setattr(
+        "avatar_viewer.evaluation.ablation.run_ablation", lambda *options: calls.append(options)
+    )
+    words = ["evaluate", "--data", "d", "--split", "s", "--sheet", "a.webp", "--sheet-size", "64"]
+    assert main([*words, "--fps", "30", "--landmarks", "lm.task"]) == 0
+    sheet = SheetOptions(Path("a.webp"), 64)
+    assert calls.pop() == (None, Path("d"), "s", None, sheet, 30.0, Path("lm.task"))
+    assert main([*words[:5], "--sheet", "a.gif"]) == 2
+    assert "sheet: expected a name in .png" in capsys.readouterr().err and calls == []
+    config = tmp_path / "ablation.yaml"
+    config.write_text("avatar: some.yaml\nsteps: 7\nsplits: [test, sequence]\n")
+    words = ["evaluate", "ablation", "--config", str(config), "--out", "runs"]
+    assert main([*words, "--results", "results.md"]) == 0
+    ablation = Ablation(Path("some.yaml"), 7, ("test", "sequence"))
+    assert calls == [(ablation, Path("runs"), Path("results.md"))]
+    config.write_text("avatar: some.yaml\nsteps: 7\nvariants: [none_such]\n")
+    assert main(words) == 2
+    assert "variants[0]: expected full | no_attention" in capsys.readouterr().err

@@ -39,6 +39,11 @@ OWNERS = {
     "tqdm": "training",
     "accelerate": "training.workers",
     "tensorboard": "training.loop",
+    "flip_evaluator": "evaluation.perceptual",
+    "pyfvvdp": "evaluation.perceptual",
+    "lpips": "evaluation.perceptual",
+    "torchvision": "evaluation.perceptual",
+    "mediapipe": "evaluation.landmarks",
 }
 """The one module or folder that may import a package which not everyone has."""
 
@@ -139,6 +144,7 @@ def test_every_module_keeps_the_rules():
         ("viewerlike", "import dearpygui"),
         ("raster.gbuffer", "import nvdiffrast.torch"),
         ("raster.nvdiffrast_backend_two", "from nvdiffrast import torch"),
+        ("evaluation.split", "import pyfvvdp"),
         ("weights", "import pickle"),
         ("weights", "from torch import load\nload('x')"),
         ("weights", "import torch\ntorch.load('x')"),

@@ -15,7 +15,11 @@ from avatar_viewer.diffusion.conditioning import (
     control_image,
     fold,
 )
-from avatar_viewer.diffusion.expression_attention import ExpressionUNet, with_prompt
+from avatar_viewer.diffusion.expression_attention import (
+    ExpressionUNet,
+    expression_tokens,
+    with_prompt,
+)
 from avatar_viewer.diffusion.triplane import Box, TriPlane
 from avatar_viewer.stages import Conditioning, GBuffer
 
@@ -29,10 +33,13 @@ class DenoiserConfig:
     pixels_per_latent: int = 8
     """Of the G-buffer, along one axis."""
     plane_channels: int = 16
+    """Per plane; 0: the G-buffer alone steers, without rigged features."""
     plane_resolution: int = 512
     stem_channels: tuple[int, ...] = (16, 32, 96, 256)
     """The ControlNet's condition embedding; each level but the last halves the resolution."""
     prompt_tokens: int = 77
+    expression_attention: bool = True
+    """False: the U-Net stays the base's, and there are no expression tokens."""
 
 
 class Denoiser(nn.Module):
@@ -42,9 +49,10 @@ class Denoiser(nn.Module):
         self,
         triplane: TriPlane,
         encoder: ExpressionEncoder,
-        unet: ExpressionUNet,
+        unet: UNet2DConditionModel,
         controlnet: ControlNetModel,
     ) -> None:
+        """The U-Net is an ExpressionUNet, or a stock one with an encoder of no tokens."""
         super().__init__()
         self.triplane, self.encoder = triplane, encoder
         self.unet, self.controlnet = unet, controlnet
@@ -64,10 +72,11 @@ class Denoiser(nn.Module):
             conditioning_embedding_out_channels=config.stem_channels,
         )
         token_dim = base.config["cross_attention_dim"]
+        unet = ExpressionUNet.from_base(base) if config.expression_attention else base
         encoder = ExpressionEncoder(
-            config.code_dim, ExpressionUNet.expression_tokens, token_dim, config.prompt_tokens
+            config.code_dim, expression_tokens(unet), token_dim, config.prompt_tokens
         )
-        return Denoiser(triplane, encoder, ExpressionUNet.from_base(base), controlnet)
+        return Denoiser(triplane, encoder, unet, controlnet)
 
     @property
     def pixels_per_latent(self) -> int:

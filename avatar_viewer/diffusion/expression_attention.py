@@ -12,12 +12,15 @@ expression's, and the processors take it apart again.
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn import functional
+
+from avatar_viewer.weights import CONFIG_FILE, load_network, read_json
 
 
 class PromptOnly(nn.Module):
@@ -133,6 +136,18 @@ class ExpressionUNet(UNet2DConditionModel):
                 module.processor.start_from(module)
         nn.Module.to(unet, base.dtype)
         return unet
+
+
+def expression_tokens(unet: UNet2DConditionModel) -> int:
+    """How many tokens of an expression a U-Net expects after the prompt's; a stock one has none."""
+    return unet.expression_tokens if isinstance(unet, ExpressionUNet) else 0
+
+
+def load_unet(folder: Path, dtype: torch.dtype) -> UNet2DConditionModel:
+    """A U-Net with expression cross-attention or a stock one, as its config.json says."""
+    kind = read_json(folder / CONFIG_FILE).get("_class_name")
+    cls = UNet2DConditionModel if kind == UNet2DConditionModel.__name__ else ExpressionUNet
+    return load_network(cls, folder, dtype)
 
 
 def with_prompt(prompt: Tensor, expression_tokens: Tensor) -> Tensor:

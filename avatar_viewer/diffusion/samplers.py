@@ -7,6 +7,7 @@ al. 2024), without which few-step sampling starts from the wrong noise level.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from diffusers import DDIMScheduler, LCMScheduler
@@ -20,16 +21,26 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 
 TRAINING_STEPS = 1000
 
+REGRESSION: Literal["sample"] = "sample"
+"""diffusers' name, among prediction types, for a network that answers the clean latents: one
+trained to do so in a single pass, without noise (deferred neural rendering)."""
 
-def training_schedule() -> DDIMScheduler:
-    """The noise schedule that the network is trained on and sampled with."""
+
+def training_schedule(
+    prediction_type: Literal["v_prediction", "sample"] = "v_prediction",
+) -> DDIMScheduler:
+    """The noise schedule that the network is trained on and sampled with.
+
+    With prediction_type REGRESSION only its last timestep is used, as the constant that the
+    network is given.
+    """
     return DDIMScheduler(
         num_train_timesteps=TRAINING_STEPS,
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
         clip_sample=False,
-        prediction_type="v_prediction",
+        prediction_type=prediction_type,
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
     )
@@ -53,7 +64,8 @@ def sample(
     """Denoise `noise` [B,C,h,w] in `steps`; raises RenderCancelled between two steps.
 
     DDIM (Song et al. 2021, eq. 12, eta 0) is deterministic; LCM (Luo et al. 2023, algorithm 3)
-    predicts the clean latents and adds fresh noise, drawn from the seed.
+    predicts the clean latents and adds fresh noise, drawn from the seed. Neither is asked where the
+    schedule says REGRESSION: then one pass answers, whatever the noise and the steps.
     """
 
     def predict(latents: Tensor, timestep: Tensor) -> Tensor:
@@ -61,6 +73,8 @@ def sample(
             raise RenderCancelled
         return denoise(latents, timestep.to(noise.device)).float()
 
+    if schedule.config["prediction_type"] == REGRESSION:
+        return predict(torch.zeros_like(noise), trailing_timesteps(schedule, 1)[0])
     if sampler == "ddim":
         return _ddim(predict, noise, schedule, steps)
     return _lcm(predict, noise, schedule, steps, seed)

@@ -1,86 +1,168 @@
-"""How close an avatar's pictures come to the true ones of a data set's split."""
+"""`evaluate`: how close an avatar's pictures come to the true ones of a data set's split."""
 
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from skimage.metrics import structural_similarity
 
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.config import DEMO_FOLDER
-from avatar_viewer.data.person import Person, person_of
+from avatar_viewer.data.person import person_of
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.evaluation.landmarks import Landmarks
+from avatar_viewer.evaluation.metrics import HEAD_LOWEST_M, HEAD_MARGIN
+from avatar_viewer.evaluation.perceptual import Perceptual
+from avatar_viewer.evaluation.sheet import SheetOptions, write_sheet
+from avatar_viewer.evaluation.split import (
+    SEED,
+    Judges,
+    Shot,
+    SplitScores,
+    render,
+    runs,
+    score,
+    take_shots,
+)
 from avatar_viewer.files import ensure_writable, written_aside
-from avatar_viewer.stages import RenderRequest
+
+FRAMES_PER_SECOND = 24.0
+FIGURES = {
+    "psnr": ("PSNR, dB", 2),
+    "ssim": ("SSIM", 4),
+    "flip": ("FLIP", 4),
+    "jod": ("JOD", 2),
+    "lpips": ("LPIPS", 4),
+    "landmark_px": ("landmarks, px", 2),
+    "warping_error": ("warping error, of 255", 2),
+    "true_warping_error": ("the same of true frames", 2),
+    "warping_ratio": ("their ratio", 2),
+    "psnr_full": ("PSNR of whole pictures, dB", 2),
+    "ssim_full": ("SSIM of whole pictures", 4),
+}
+"""What a figure is called, and its decimals, in the order of the table."""
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Means over pictures of 0..255 RGB over white."""
+class Evaluation:
+    """A split's report, and the pictures that it is about."""
 
-    psnr: float
-    """Peak signal-to-noise ratio, dB."""
-    ssim: float
-    """Structural similarity, Gaussian window (Wang et al. 2004)."""
-
-
-def score(rendered: np.ndarray, truth: np.ndarray) -> Scores:
-    """Two pictures, uint8 [H,W,3]."""
-    error = np.square(rendered.astype(np.float64) - truth).mean()
-    psnr = float("inf") if error == 0 else 10 * np.log10(255**2 / error)
-    ssim = structural_similarity(
-        rendered, truth, channel_axis=2, gaussian_weights=True, use_sample_covariance=False
-    )
-    return Scores(float(psnr), float(ssim))  # pyright: ignore[reportArgumentType]
+    report: dict[str, Any]
+    shots: list[Shot]
+    rendered: list[np.ndarray]
+    """[H,W,3] uint8 of each shot, at full steps."""
 
 
-def evaluate(ckpt: str | None, data: Path, split: str, json: Path | None) -> None:
-    """Render a split of a data set at the avatar's resolution; print and write the scores.
+def evaluate(
+    ckpt: str | None,
+    data: Path,
+    split: str,
+    json: Path | None,
+    sheet: SheetOptions | None = None,
+    fps: float = FRAMES_PER_SECOND,
+    landmarks: Path | None = None,
+) -> None:
+    """Print a split's figures; write them and a sheet of the pictures where asked to.
 
-    `person_of` says where the frames' expression codes come from. The file holds
-    `psnr` and `ssim` of the split, for few steps and for full, and those of every frame.
+    landmarks: a model file for `Landmarks`. `person_of` says where the frames'
+    expression codes come from.
     """
+    for path in (json, sheet.path if sheet else None):
+        if path is not None:
+            ensure_writable(path)
+    judges = make_judges(fps, landmarks)
+    done = evaluate_split(Avatar.load(ckpt or DEMO_FOLDER), data, split, judges)
+    print(table(done.report))
     if json is not None:
-        ensure_writable(json)
-    avatar = Avatar.load(ckpt or DEMO_FOLDER)
-    person = person_of(avatar, data, split)
-    records, info = person.records, avatar.info
-    full = _evaluate(avatar, person, info.steps)
-    of_full, of_quick = _mean(full), _mean(_evaluate(avatar, person, info.quick_steps))
+        write_json(done.report, json)
+    if sheet is not None:
+        write_sheet([shot.truth for shot in done.shots], done.rendered, sheet)
+
+
+def make_judges(fps: float = FRAMES_PER_SECOND, landmarks: Path | None = None) -> Judges:
+    """The metrics that can be had here; AvatarError for what was asked for and cannot."""
+    if not 1 <= fps <= 1000:
+        raise AvatarError(f"fps: expected 1 to 1000 frames per second, found {fps}")
+    return Judges(Perceptual(), None if landmarks is None else Landmarks(landmarks), fps)
+
+
+def evaluate_split(avatar: Avatar, data: Path, split: str, judges: Judges) -> Evaluation:
+    """Render a split at full and at few steps, and score both."""
+    person, info = person_of(avatar, data, split), avatar.info
+    shots = take_shots(avatar, person)
+    rendered = render(avatar, person, shots, info.steps)
+    full = score(rendered, shots, judges)
+    quick = score(render(avatar, person, shots, info.quick_steps), shots, judges)
     report = {
+        **full.mean,
         "split": split,
         "resolution_px": info.resolution_px,
+        "background": "white",
         "steps": info.steps,
-        **asdict(of_full),
+        "sampler": info.sampler,
+        "seed": SEED,
         "quick_steps": info.quick_steps,
-        "quick": asdict(of_quick),
-        "frames": {r.id: asdict(s) for r, s in zip(records, full, strict=True)},
+        "quick": quick.mean,
+        "protocol": _protocol(shots, judges),
+        "frames": _frames(shots, full),
     }
-    for mean, steps in ((of_full, info.steps), (of_quick, info.quick_steps)):
-        print(
-            f"{split}, {len(records)} frames at {info.resolution_px} px, {steps} steps:"
-            f" PSNR {mean.psnr:.2f} dB, SSIM {mean.ssim:.4f}"
-        )
-    if json is not None:
-        with written_aside(json) as aside:
-            aside.write_text(json_format.dumps(report, indent=1))
+    return Evaluation(report, shots, rendered)
 
 
-def _evaluate(avatar: Avatar, person: Person, steps: int) -> list[Scores]:
-    size = avatar.info.resolution_px
-    scores = []
-    for record in person.records:
-        camera = person.head_frame.camera(record.camera, size)
-        request = RenderRequest(
-            person.expression(record), camera, steps=steps, sampler=avatar.info.sampler
-        )
-        scores.append(score(avatar.render(request).rgb, record.rgb(size)))
-    return scores
+def _frames(shots: list[Shot], scores: SplitScores) -> dict[str, Any]:
+    return {
+        shot.record.id: {**frame, "box_px": asdict(shot.box)}
+        for shot, frame in zip(shots, scores.frames, strict=True)
+    }
 
 
-def _mean(scores: list[Scores]) -> Scores:
-    return Scores(
-        float(np.mean([s.psnr for s in scores])), float(np.mean([s.ssim for s in scores]))
-    )
+def _protocol(shots: list[Shot], judges: Judges) -> dict[str, Any]:
+    """How the figures came about."""
+    lengths = [part.stop - part.start for part in runs([shot.record for shot in shots])]
+    moving = [length for length in lengths if length > 1]
+    about = dict(judges.perceptual.about)
+    if judges.landmarks is not None:
+        about["landmark_px"] = judges.landmarks.about
+    if "jod" in about:
+        about["jod"] += f"; sequences as video at {judges.fps:g} frames per second"
+    return {
+        "region": "box of the head's rasterized mesh down to the chin "
+        f"({-HEAD_LOWEST_M * 1e3:.0f} mm under the head's origin) and, on each side, "
+        f"{HEAD_MARGIN:.0%} of its longer side; *_full: the whole picture",
+        "sequences": moving,
+        "stills": lengths.count(1),
+        "metrics": about,
+        "left_out": judges.perceptual.left_out,
+    }
+
+
+def write_json(report: Mapping[str, Any], path: Path) -> None:
+    """A report, aside and then renamed."""
+    with written_aside(path) as aside:
+        aside.write_text(json_format.dumps(report, indent=1), encoding="utf-8")
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """A report for people: a figure a line, at full and at few steps."""
+    protocol = report["protocol"]
+    lines = [
+        f"{report['split']}: {len(report['frames'])} frames at {report['resolution_px']} px over "
+        f"{report['background']}, in the head's box",
+        f"{'':<28}{_steps(report['steps']):>10}{_steps(report['quick_steps']):>10}",
+    ]
+    for name, (title, digits) in FIGURES.items():
+        if name in report:
+            both = [of.get(name) for of in (report, report["quick"])]
+            cells = ["-" if value is None else f"{value:.{digits}f}" for value in both]
+            lines.append(f"{title:<28}" + "".join(f"{cell:>10}" for cell in cells))
+    lines += [f"{name}: {about}" for name, about in protocol["metrics"].items()]
+    lines += [f"{name} left out: {why}" for name, why in protocol["left_out"].items()]
+    return "\n".join(lines)
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' if count > 1 else ''}"

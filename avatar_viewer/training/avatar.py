@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,7 +36,13 @@ from avatar_viewer.diffusion.autoencoder import (
 )
 from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
 from avatar_viewer.diffusion.expression_attention import expression_parameters
-from avatar_viewer.diffusion.samplers import initial_noise, sample, training_schedule
+from avatar_viewer.diffusion.samplers import (
+    REGRESSION,
+    initial_noise,
+    sample,
+    trailing_timesteps,
+    training_schedule,
+)
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.mesh_extraction import Extraction
 from avatar_viewer.raster.camera import Orbit
@@ -79,6 +86,8 @@ class AvatarTraining:
     """A trained avatar's folder, whose networks are trained on; sizes and `base` are then its."""
     base: str | None = None
     """A folder or Hub id of a pre-trained U-Net (`unet` subfolder); None: `small`, untrained."""
+    pretrained: bool = True
+    """False: only the base's sizes and prompt are taken, and its weights are untrained."""
     small: SmallUNet = SmallUNet()
     train_unet: bool = True
     """False: the U-Net stays frozen but for the expression attention, as in the paper."""
@@ -91,7 +100,12 @@ class AvatarTraining:
     """How the person's mesh is extracted from the head model."""
     zooms: int = 1
     """Random enlargements of each picture that are trained on beside the picture itself."""
+    objective: Literal["v", "regression"] = "v"
+    """What is learnt: denoising, or (without diffusion) the latents themselves in one pass."""
+    expression_attention: bool = True
+    """Whether expression tokens reach the U-Net, by layers of their own."""
     plane_channels: int = 8
+    """Of each plane; 0: no spatial features, the G-buffer alone steers."""
     plane_resolution: int = 128
     plane_learning_rate: float = 1e-2
     token_learning_rate: float = 5e-3
@@ -131,15 +145,17 @@ def train_avatar(config: AvatarTraining) -> None:
         view for record in person.frames("train") for view in _views(record, person, vae, config)
     ]
     held_out = [_view(r, person, vae, config, 1.0) for r in person.frames("test")[:8]]
-    schedule = training_schedule()
+    schedule = avatar.schedule
 
     def loss_function(step: int, generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(views), (config.batch_size,), generator=generator)
         batch = [views[i] for i in chosen]
+        if config.objective == "regression":
+            return regression_loss(denoiser, batch, schedule)
         return v_loss(denoiser, batch, schedule, generator, config.pure_noise_share)
 
     def sheet(path: Path) -> None:
-        _write_sheet(path, denoiser, vae, held_out, config)
+        _write_sheet(path, avatar, held_out, config)
         avatar.save(config.out / "avatar")
 
     run.train(loss_function, sheet)
@@ -153,7 +169,7 @@ def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> 
         return _trained_before(config.start, person)
     channels = vae.config["latent_channels"]
     if config.base is not None:
-        base = _pretrained(config.base)
+        base = _pretrained(config.base, config.pretrained)
     else:
         attended = len(config.small.channels) - 1
         base = UNet2DConditionModel(
@@ -181,6 +197,7 @@ def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> 
         plane_resolution=config.plane_resolution,
         stem_channels=config.stem_channels,
         prompt_tokens=config.prompt_tokens if prompt is None else prompt.shape[1],
+        expression_attention=config.expression_attention,
     )
     denoiser = Denoiser.build(base, sizes, person.box)
     if prompt is not None:
@@ -202,7 +219,7 @@ def _trained_before(folder: Path, person: Person) -> Denoiser:
     return denoiser
 
 
-def _pretrained(base: str) -> UNet2DConditionModel:
+def _pretrained(base: str, with_weights: bool) -> UNet2DConditionModel:
     try:
         unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet", use_safetensors=True)
     except (OSError, ValueError) as error:
@@ -210,11 +227,19 @@ def _pretrained(base: str) -> UNet2DConditionModel:
             f"base: expected a folder or Hub id with a U-Net, {base}: {one_line(error)}"
         ) from error
     assert isinstance(unet, UNet2DConditionModel)
+    if not with_weights:
+        unet = UNet2DConditionModel.from_config(unet.config)
+        assert isinstance(unet, UNet2DConditionModel)
     return unet
 
 
-def empty_prompt(base: str) -> Tensor:
-    """[1,P,D]: what a text-to-image base's text encoder makes of the empty prompt."""
+def empty_prompt(base: str) -> Tensor | None:
+    """[1,P,D]: what a text-to-image base's text encoder makes of the empty prompt.
+
+    None for a folder without one, whose U-Net was trained without text.
+    """
+    if Path(base).is_dir() and not (Path(base) / "text_encoder").exists():
+        return None
     try:
         from transformers import CLIPTextModel, CLIPTokenizer
     except ImportError as error:
@@ -266,6 +291,18 @@ def v_loss(
     return functional.mse_loss(denoiser(noisy, times, conditioning).float(), target)
 
 
+def regression_loss(denoiser: Denoiser, views: list[View], schedule: DDIMScheduler) -> Tensor:
+    """Mean absolute error of the latents that one pass answers, without diffusion."""
+    latents = torch.stack([view.latents for view in views])
+    conditioning = denoiser.condition(
+        [view.gbuffer for view in views], torch.stack([view.code for view in views])
+    )
+    last = trailing_timesteps(schedule, 1)[0]
+    return functional.l1_loss(
+        denoiser(torch.zeros_like(latents), last, conditioning).float(), latents
+    )
+
+
 def _views(
     record: FrameRecord, person: Person, vae: Autoencoder, config: AvatarTraining
 ) -> list[View]:
@@ -310,13 +347,13 @@ def _assemble(
         default_view=config.default_view,
         corners=tuple(corners),  # pyright: ignore[reportArgumentType]
     )
-    return Avatar(info, person.poser, denoiser, vae, training_schedule(), best_compute("cpu"))
+    kind = REGRESSION if config.objective == "regression" else "v_prediction"
+    return Avatar(info, person.poser, denoiser, vae, training_schedule(kind), best_compute("cpu"))
 
 
-def _write_sheet(
-    path: Path, denoiser: Denoiser, vae: Autoencoder, views: list[View], config: AvatarTraining
-) -> None:
+def _write_sheet(path: Path, avatar: Avatar, views: list[View], config: AvatarTraining) -> None:
     """Three rows: the decoded truth, one denoising step, the full steps."""
+    denoiser, vae = avatar.denoiser, avatar.vae
     truth = torch.stack([view.latents for view in views])
     rows = [truth]
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16):
@@ -329,7 +366,7 @@ def _write_sheet(
                 sample(
                     lambda x, t: denoiser(x, t, conditioning),
                     noise,
-                    training_schedule(),
+                    avatar.schedule,
                     steps=steps,
                     sampler="ddim",
                     seed=0,

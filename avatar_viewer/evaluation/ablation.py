@@ -1,0 +1,202 @@
+"""`evaluate ablation`: the paper's ablation on a data set of one's own.
+
+Every variant is trained by `train_avatar` for the same number of steps and from the same settings
+but for the part that it lacks, and evaluated as any avatar is. In the output folder each variant
+has its own, a run like any other:
+
+    settings.yaml    what it is trained with
+    avatar/          the avatar, once it is trained
+    trained          an empty file: training is finished
+    SPLIT.json       the evaluation of a split, SPLIT.png some of its pictures in a row
+
+`results.json` beside them holds all of it, and the Markdown file is written from that alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from avatar_viewer.avatar import Avatar
+from avatar_viewer.config import read_config, write_config
+from avatar_viewer.data.frames import read_frames
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.evaluation.images import evaluate_split, make_judges, write_json
+from avatar_viewer.evaluation.results import write_results
+from avatar_viewer.evaluation.sheet import arranged, shrunk, write_picture
+from avatar_viewer.evaluation.split import Judges
+from avatar_viewer.files import ensure_writable, make_folder
+from avatar_viewer.training.avatar import AvatarTraining, train_avatar
+from avatar_viewer.weights import read_json
+
+VariantName = Literal["full", "no_attention", "no_features", "no_prior", "no_diffusion", "unet"]
+VARIANTS: tuple[VariantName, ...] = get_args(VariantName)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What `avatar-viewer evaluate ablation` reads from its YAML file."""
+
+    avatar: Path
+    """The YAML file of `train avatar` that the full method is trained with."""
+    steps: int
+    """Of training, for each variant; replaces that file's."""
+    splits: tuple[str, ...] = ("test",)
+    """Which of its data set's splits are evaluated."""
+    variants: tuple[VariantName, ...] = VARIANTS
+    pictures: int = 6
+    """How many pictures of each split the sheets show."""
+    picture_px: int = 192
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "pictures", "picture_px"):
+            if getattr(self, name) < 1:
+                raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        for name in ("splits", "variants"):
+            if not getattr(self, name):
+                raise AvatarError(f"{name}: expected at least one, found none")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The method without one of its parts."""
+
+    title: str
+    settings: AvatarTraining | None
+    """None where it makes no sense here."""
+    skipped: str = ""
+    """Why, then."""
+
+
+def run_ablation(ablation: Ablation, out: Path, results: Path | None) -> None:
+    """Train and evaluate what is not finished yet; write `results` (None: out/results.md)."""
+    full = _full_settings(ablation)
+    for split in ablation.splits:
+        read_frames(full.data, split)
+    make_folder(out)
+    results = results or out / "results.md"
+    ensure_writable(results)
+    judges = cache(make_judges)
+    report: dict[str, Any] = {
+        "avatar": str(ablation.avatar),
+        "steps": ablation.steps,
+        "splits": list(ablation.splits),
+        "variants": {},
+    }
+    person: Path | None = None
+    for name in ablation.variants:
+        variant = make_variant(name, full, out / name)
+        entry: dict[str, Any] = {"title": variant.title}
+        if variant.settings is None:
+            entry["skipped"] = variant.skipped
+            print(f"{name}: skipped: {variant.skipped}", flush=True)
+        else:
+            print(f"{name}: {variant.title}", flush=True)
+            train_variant(variant.settings, person)
+            person = person or variant.settings.out / "person"
+            entry["splits"] = _evaluated(variant.settings, ablation, judges)
+        report["variants"][name] = entry
+        write_json(report, out / "results.json")
+    print(write_results(report, out, results))
+    print(f"wrote {results}")
+
+
+def _full_settings(ablation: Ablation) -> AvatarTraining:
+    full = read_config(ablation.avatar, AvatarTraining)
+    if full.start is not None:
+        raise AvatarError(
+            f"{ablation.avatar}: start: expected none in an ablation, because an avatar to go on"
+            f" from was trained with all parts (as a prior its U-Net can be `base`), found"
+            f" {full.start}"
+        )
+    return replace(full, loop=replace(full.loop, steps=ablation.steps))
+
+
+def make_variant(name: VariantName, full: AvatarTraining, out: Path) -> Variant:
+    """A variant of the full method's settings, as a run in the folder `out`."""
+    full = replace(full, out=out)
+    match name:
+        case "full":
+            return Variant("full", full)
+        case "no_attention":
+            return Variant(
+                "no expression cross-attention", replace(full, expression_attention=False)
+            )
+        case "no_features":
+            return Variant("no spatial features", replace(full, plane_channels=0))
+        case "no_prior":
+            if full.base is None:
+                why = "the settings name no base, so the full method has no prior here either"
+                return Variant("no prior", None, why)
+            # An untrained U-Net must be trained.
+            return Variant("no prior", replace(full, pretrained=False, train_unet=True))
+        case "no_diffusion":
+            # A U-Net that was trained to denoise must learn to regress, so none stays frozen.
+            regression = replace(full, objective="regression", train_unet=True)
+            return Variant(
+                "no diffusion (one pass, L1 on latents)",
+                replace(regression, steps=1, quick_steps=1),
+            )
+        case "unet":
+            title = "U-Net frozen" if full.train_unet else "U-Net trained too"
+            if full.base is None:
+                why = "the settings name no base, and an untrained U-Net cannot stay frozen"
+                return Variant(title, None, why)
+            return Variant(title, replace(full, train_unet=not full.train_unet))
+
+
+def train_variant(settings: AvatarTraining, person: Path | None) -> None:
+    """Train, or go on, unless it is finished; `person` holds what a run before found of the person.
+
+    The head's extraction and the codes' fit are the same for all variants and take minutes.
+    """
+    folder = settings.out
+    make_folder(folder)
+    kept, finished = folder / "settings.yaml", folder / "trained"
+    if kept.exists() and read_config(kept, AvatarTraining) != settings:
+        raise AvatarError(
+            f"{kept}: expected the settings of this ablation, found others; choose another"
+            f" --out, or remove {folder}"
+        )
+    if finished.exists():
+        print("trained before", flush=True)
+        return
+    write_config(settings, kept)
+    if person is not None and person.is_dir() and not (folder / "person").exists():
+        aside = folder / f".person.{os.getpid()}.tmp"
+        shutil.copytree(person, aside)
+        aside.rename(folder / "person")
+    train_avatar(settings)
+    finished.touch()
+
+
+def _evaluated(
+    settings: AvatarTraining, ablation: Ablation, judges: Callable[[], Judges]
+) -> dict[str, Any]:
+    """Reports by split; those that were written before are read."""
+    reports, avatar = {}, None
+    for split in ablation.splits:
+        path = settings.out / f"{split}.json"
+        if not path.exists():
+            avatar = avatar or Avatar.load(settings.out / "avatar")
+            done = evaluate_split(avatar, settings.data, split, judges())
+            chosen = np.linspace(0, len(done.shots) - 1, ablation.pictures).round().astype(int)
+            chosen = np.unique(chosen).tolist()
+            truth = [done.shots[index].truth for index in chosen]
+            rendered = [done.rendered[index] for index in chosen]
+            for pictures, row in (
+                (truth, settings.out.parent / f"truth_{split}.png"),
+                (rendered, settings.out / f"{split}.png"),
+            ):
+                small = [shrunk(rgb, ablation.picture_px) for rgb in pictures]
+                write_picture(arranged([small], columns=len(small)), row)
+            write_json(done.report, path)
+        reports[split] = read_json(path)
+    return reports
