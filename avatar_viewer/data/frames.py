@@ -3,6 +3,8 @@
     frames.jsonl   one JSON object a line: id, file, split,
                    expression {ARKit unit: weight, absent = 0},
                    camera {camera_from_world (16 numbers, row-major), fov_deg (vertical)}
+    frames.I-of-N.jsonl
+                   the same, where jobs shared the work: all lists are read as one
     frames/        RGBA pictures with straight alpha
     person.json    how the registered mesh follows from the expression (see `data.heads`)
 
@@ -21,6 +23,9 @@ from PIL import Image, UnidentifiedImageError
 
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.stages import Camera
+
+LIST_NAMES = "frames*.jsonl"
+"""Glob of the lists of one data set."""
 
 
 @dataclass(frozen=True)
@@ -93,25 +98,33 @@ class FrameRecord:
 def read_frames(folder: Path, split: str | None = None) -> list[FrameRecord]:
     """The records of one split (all when None), in the order of their ids."""
     path = folder / "frames.jsonl"
-    if not path.is_file():
+    lists = sorted(folder.glob(LIST_NAMES))
+    if not lists:
         raise AvatarError(f"{path}: expected a data set's frame list, found no file")
     records = [
-        _parse(line, f"{path}, line {number}", folder)
-        for number, line in enumerate(_lines(path), start=1)
+        _parse(line, f"{file}, line {number}", folder)
+        for file in lists
+        for number, line in enumerate(_lines(file), start=1)
         if line.strip()
     ]
     chosen = [r for r in records if split is None or r.split == split]
     if not chosen:
         found = ", ".join(sorted({r.split for r in records})) or "no frames"
-        raise AvatarError(f"{path}: expected frames of split '{split}', found {found}")
+        raise AvatarError(f"{lists[0]}: expected frames of split '{split}', found {found}")
     return sorted(chosen, key=lambda record: record.id)
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
         raise AvatarError(f"{path}: expected text, found: {one_line(error)}") from error
+    if lines and not lines[-1].endswith("\n"):
+        try:
+            json.loads(lines[-1])
+        except json.JSONDecodeError:
+            del lines[-1]  # its writer was killed, or is still at it
+    return lines
 
 
 def _parse(line: str, place: str, folder: Path) -> FrameRecord:

@@ -166,13 +166,13 @@ def _set_world(scene: Any) -> None:
     scene.world.use_nodes = True
     tree = scene.world.node_tree
     graph = Graph(tree)
-    light = graph.signal(
-        "ShaderNodeBackground", {"Color": (0.80, 0.82, 0.85, 1), "Strength": 0.30}
-    )
+    light = graph.signal("ShaderNodeBackground", {"Color": (0.80, 0.82, 0.85, 1), "Strength": 0.30})
     graph.node("ShaderNodeOutputWorld", {"Surface": light})
 
 
-def _add_lamp(place: np.ndarray, target: np.ndarray, side: float, power: float, colour: Any) -> None:
+def _add_lamp(
+    place: np.ndarray, target: np.ndarray, side: float, power: float, colour: Any
+) -> None:
     lamp = bpy.data.lights.new("lamp", "AREA")
     lamp.size, lamp.energy, lamp.color = side, power, colour
     placed = bpy.data.objects.new("lamp", lamp)

@@ -92,7 +92,9 @@ class Body:
         """[19158,3] in an expression."""
         vertices = self.neutral.copy()
         for name, weight in expression.items():
-            indices, offsets = self._makehuman.target(f"faceunits01/targets/faceunits/{name}.target")
+            indices, offsets = self._makehuman.target(
+                f"faceunits01/targets/faceunits/{name}.target"
+            )
             np.add.at(vertices, indices, weight * offsets)
         return vertices
 
@@ -158,5 +160,3 @@ def grid_quads(rows: int, columns: int, *, flip: bool = False) -> np.ndarray:
     near, far = ids[:-1], ids[1:]
     order = [near, far, np.roll(far, -1, 1), np.roll(near, -1, 1)]
     return np.stack(order[::-1] if flip else order, axis=-1).reshape(-1, 4)
-
-

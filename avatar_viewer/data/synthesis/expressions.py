@@ -28,7 +28,7 @@ CORNERS: dict[str, Expression] = {
     "pucker with frown": {"mouthPucker": 0.95, "mouthFunnel": 0.15}
     | both(browDown=0.85, eyeSquint=0.3, noseSneer=0.15),
 }
-"""The corners of the expression pad: top left, top right, bottom left, bottom right."""
+"""The corners of the expression pad (what is `plausible` of them): top left, top right, bottom left, bottom right."""
 
 NAMED: dict[str, Expression] = {
     "closed smile": both(mouthSmile=0.9, cheekSquint=0.5, eyeSquint=0.25, mouthDimple=0.3),
@@ -123,7 +123,10 @@ def scaled(expression: Mapping[str, float], factor: float) -> Expression:
 
 
 def plausible(expression: Mapping[str, float]) -> Expression:
-    """What a face can do of it: no opposed units, weights in 0..1, four digits, in order."""
+    """What a face can do of it: no opposed units, and not too much at once; tidied.
+
+    It jumps where of two opposed units the other becomes the stronger.
+    """
     face = dict.fromkeys(ARKIT_UNITS, 0.0) | dict(expression)
     _settle(face, ("jawLeft", "jawRight"))
     _settle(face, ("mouthLeft", "mouthRight"))
@@ -134,8 +137,24 @@ def plausible(expression: Mapping[str, float]) -> Expression:
     if face["browInnerUp"] > 0.3 and max(face["browDownLeft"], face["browDownRight"]) > 0.3:
         face["browInnerUp"] *= 0.5
     _settle_mouth(face)
-    clipped = {unit: min(1.0, max(0.0, weight)) for unit, weight in sorted(face.items())}
+    return tidied(face)
+
+
+def tidied(expression: Mapping[str, float]) -> Expression:
+    """Weights in 0..1, to four digits, in order, without the smallest."""
+    clipped = {unit: min(1.0, max(0.0, weight)) for unit, weight in sorted(expression.items())}
     return {unit: round(float(weight), 4) for unit, weight in clipped.items() if weight > 0.004}
+
+
+def with_blink(expression: Mapping[str, float], blink: float) -> Expression:
+    """With lids so far on their way to closed, 0..1, whatever they did before."""
+    face = dict(expression)
+    for side in ("Left", "Right"):
+        for unit in ("eyeWide", "eyeSquint"):
+            face[unit + side] = face.get(unit + side, 0.0) * (1 - blink)
+        closed = face.get("eyeBlink" + side, 0.0)
+        face["eyeBlink" + side] = closed + (1 - closed) * blink
+    return face
 
 
 def _settle(face: Expression, units: tuple[str, str]) -> None:
@@ -209,7 +228,7 @@ def mixture(rng: np.random.Generator) -> Expression:
         else:
             left, right = (weight * rng.random(2) ** 0.5).tolist()
             parts.append({base + "Left": left, base + "Right": right})
-    return added(*parts)
+    return plausible(added(*parts))
 
 
 def viseme(rng: np.random.Generator) -> Expression:
@@ -227,7 +246,7 @@ def viseme(rng: np.random.Generator) -> Expression:
         parts.append({"browInnerUp": rng.uniform(0, 0.7)} | both(browOuterUp=rng.uniform(0, 0.7)))
     if rng.random() < 0.25:
         parts.append(both(mouthSmile=rng.uniform(0.1, 0.6)))
-    return added(*parts)
+    return plausible(added(*parts))
 
 
 def named(rng: np.random.Generator) -> tuple[str, Expression]:
@@ -236,14 +255,15 @@ def named(rng: np.random.Generator) -> tuple[str, Expression]:
     face = scaled(NAMED[name], rng.uniform(0.4, 1.0))
     if not name.startswith(KEEPS_ITS_GAZE) and rng.random() < 0.4:
         face = added(face, random_gaze(rng, 0.5))
-    return name, face
+    return name, plausible(face)
 
 
 def pad_blend(rng: np.random.Generator) -> Expression:
-    """A place on the expression pad: the four corners, blended bilinearly."""
+    """A place on the expression pad: the four corners, blended bilinearly as the pad does it."""
     x, y = rng.random(2).tolist()
     shares = ((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y)
-    return added(*(scaled(c, s) for c, s in zip(CORNERS.values(), shares, strict=True)))
+    corners = [plausible(corner) for corner in CORNERS.values()]
+    return tidied(added(*(scaled(c, s) for c, s in zip(corners, shares, strict=True))))
 
 
 RANDOM_KINDS: dict[str, Callable[[np.random.Generator], Expression]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -53,7 +54,7 @@ def inside_hairline(body: Body, points: np.ndarray) -> np.ndarray:
     x = np.abs(points[..., 0])
     flat = np.stack([front, up], axis=-1).reshape(-1, 2)
     distance = np.full(len(flat), 9.0)
-    for start, end in zip(HAIRLINE[:-1], HAIRLINE[1:], strict=True):
+    for start, end in pairwise(HAIRLINE):
         along = end - start
         share = np.clip(((flat - start) @ along) / (along @ along), 0, 1)[:, None]
         distance = np.minimum(distance, np.linalg.norm(flat - start - share * along, axis=1))
@@ -170,7 +171,7 @@ class Groom:
             [np.cos(around) * np.sin(down), np.sin(around) * np.sin(down), 0.72 * np.cos(down)],
             axis=-1,
         )
-        centre = self._bun_centre + (0, 0, -0.16)
+        centre = self._bun_centre + np.array((0, 0, -0.16))
         shift = rng.normal(0, 0.006, (BUN_STRANDS, 1, 3))
         return centre + radius[:, None, None] * ball + shift
 
@@ -226,19 +227,18 @@ class Groom:
         density = np.exp(-(((within - 0.03) / 0.06) ** 2)) * (within > -0.9)
         roots = body.sampled(rng, FRINGE_STRANDS, density)
         start, normal = roots.of(body.neutral), roots.of(body.normals)
-        to_bun = unit(self._bun_centre - start)
-        tangent = to_bun - (to_bun * normal).sum(axis=1, keepdims=True) * normal
-        direction = unit(unit(tangent) + rng.normal(0, 0.16, start.shape))
+        direction = unit(self._bun_centre - start) + rng.normal(0, 0.22, start.shape)
+        direction = unit(direction - (direction * normal).sum(axis=1, keepdims=True) * normal)
         time = np.linspace(0, 1, FRINGE_POINTS)[None, :, None]
-        length = rng.uniform(0.10, 0.42, (len(start), 1, 1))
-        height = rng.uniform(0.008, 0.028, (len(start), 1, 1)) * np.sin(np.pi * time)
+        length = rng.uniform(0.07, 0.26, (len(start), 1, 1))
+        height = rng.uniform(0.004, 0.016, (len(start), 1, 1)) * np.sin(np.pi * time)
         points = start[:, None] + length * time * direction[:, None] + height * normal[:, None]
         surface, up = self._surface(points.reshape(-1, 3))
-        below = ((points.reshape(-1, 3) - surface) * up).sum(axis=1)
-        lifted = points.reshape(-1, 3) + up * np.maximum(0.008 - below, 0)[:, None]
+        above = ((points.reshape(-1, 3) - surface) * up).sum(axis=1)
+        lifted = points.reshape(-1, 3) + up * (np.clip(above, 0.006, 0.02) - above)[:, None]
         points = np.where(time > 0, lifted.reshape(points.shape), points)
         radii = 0.0011 * (1 - 0.75 * np.linspace(0, 1, FRINGE_POINTS))
-        at_ear = (np.abs(points[..., 0]) > 0.75) & (points[..., 1] < body.eyes[1] + 0.2)
+        at_ear = (np.abs(points[..., 0]) > 0.68) & (points[..., 1] < body.eyes[1] + 0.28)
         free = ~at_ear.any(axis=1)
         return Strands(roots[free], points[free], radii, tips_stay=False)
 

@@ -175,7 +175,8 @@ def build_hair(graph: Graph, part: str) -> None:
         return (*rgb.tolist(), 1.0)
 
     matte = graph.signal(
-        "ShaderNodeBsdfDiffuse", {"Color": graph.mix(random, opaque(base * 0.45), opaque(base * 2.2))}
+        "ShaderNodeBsdfDiffuse",
+        {"Color": graph.mix(random, opaque(base * 0.45), opaque(base * 2.2))},
     )
     inputs = {
         "Color": opaque(np.minimum(base * 5 + 0.03, 1)),

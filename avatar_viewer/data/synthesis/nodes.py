@@ -46,7 +46,9 @@ class Graph:
         self._tree = tree
         tree.nodes.clear()
 
-    def node(self, kind: str, inputs: Mapping[str | int, Any] | None = None, **settings: Any) -> Any:
+    def node(
+        self, kind: str, inputs: Mapping[str | int, Any] | None = None, **settings: Any
+    ) -> Any:
         """A new node; inputs by name or number are constants or signals."""
         node = self._tree.nodes.new(kind)
         for name, value in settings.items():
@@ -104,7 +106,9 @@ class Graph:
         scaled = self.vector_math("DIVIDE", offset, tuple(radii))
         return self.bell(self.vector_math("DOT_PRODUCT", scaled, scaled, "Value"))
 
-    def noise(self, place: Signal, scale: float, detail: float = 3, roughness: float = 0.55) -> Signal:
+    def noise(
+        self, place: Signal, scale: float, detail: float = 3, roughness: float = 0.55
+    ) -> Signal:
         inputs = {"Vector": place, "Scale": scale, "Detail": detail, "Roughness": roughness}
         return self.signal("ShaderNodeTexNoise", inputs, "Fac")
 

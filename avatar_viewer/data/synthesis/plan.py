@@ -109,7 +109,7 @@ def planned_frame(split: str, seed: int, index: int, eye_centre_m: np.ndarray) -
         seed=seed,
         index=index,
         kind=kind,
-        expression=face.plausible(expression),
+        expression=expression,
         orbit=Orbit(
             orbit.azimuth_deg,
             orbit.elevation_deg,
@@ -124,7 +124,7 @@ def _train_expression(index: int, rng: np.random.Generator) -> tuple[str, Expres
     kind = TRAIN_CYCLE[index % len(TRAIN_CYCLE)]
     if kind == "corner":
         name = list(face.CORNERS)[index // len(TRAIN_CYCLE) % len(face.CORNERS)]
-        return f"corner: {name}", face.CORNERS[name]
+        return f"corner: {name}", face.plausible(face.CORNERS[name])
     if kind == "named":
         name, expression = face.named(rng)
         return f"named: {name}", expression
@@ -162,18 +162,16 @@ def _distance(fov_deg: float) -> float:
 def _sequence_frame(seed: int, number: int, time: float) -> tuple[Expression, Orbit]:
     """At `time` in 0..1 of a sequence: four expressions and three views, smoothly passed through.
 
-    Every sequence begins neutral; its blinks lie between the expressions.
+    Every sequence begins neutral, and blinks once.
     """
     rng = np.random.default_rng((seed, SPLITS.index("sequence"), number, 1 << 32))
     corners = [face.CORNERS[str(name)] for name in rng.permutation(list(face.CORNERS)[1:])]
-    keys = [{}, corners[0], face.mixture(rng), corners[1]]
-    keys = [face.plausible(key) for key in keys]
+    keys = [{}, face.plausible(corners[0]), face.mixture(rng), face.plausible(corners[1])]
     place, share = _between(time, len(keys))
     blink = float(np.exp(-(((time - rng.uniform(0.25, 0.75)) / 0.03) ** 2)))
     expression = face.added(
         face.scaled(keys[place], 1 - share),
         face.scaled(keys[place + 1], share),
-        face.both(eyeBlink=blink if blink > 0.01 else 0.0),
     )
     turn = 1 if rng.random() < 0.5 else -1
     azimuths = turn * np.array([-1.0, rng.uniform(-0.2, 0.2), 1.0]) * rng.uniform(25, 45)
@@ -184,7 +182,7 @@ def _sequence_frame(seed: int, number: int, time: float) -> tuple[Expression, Or
         for path in (azimuths, elevations)
     )
     fov_deg = 22.0
-    return expression, Orbit(
+    return face.tidied(face.with_blink(expression, blink)), Orbit(
         round(azimuth, 3), round(elevation, 3), _distance(fov_deg), (0.0, 0.0, 0.0), fov_deg
     )
 

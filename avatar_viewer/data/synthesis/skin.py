@@ -67,7 +67,7 @@ def build_skin(graph: Graph, body: Body, lips: Signal, inside: Signal, look: int
     )
     coarse, fine = graph.noise(place, 14, 4), graph.noise(place, 60, 3)
     cheek = spots.blob((body.eye_distance * 0.72, -0.05, -0.42), (0.30, 0.5, 0.24))
-    nose = graph.blob(mirrored, spots.nose + (0, 0.05, -0.02), (0.22, 0.28, 0.17))
+    nose = graph.blob(mirrored, spots.nose + np.array((0, 0.05, -0.02)), (0.22, 0.28, 0.17))
     forehead = spots.blob((0, 0.1, 0.55), (0.7, 0.5, 0.3))
     lip = graph.step(lips + (fine - 0.5) * 0.15, 0.42, 0.85)
     tone = _tone(spots, coarse, fine, cheek, nose, forehead, _ear_blob(spots, body))
@@ -85,7 +85,9 @@ def build_skin(graph: Graph, body: Body, lips: Signal, inside: Signal, look: int
     if look >= 2:
         lines = _lines(spots, x)
         height = height + _pores(spots, cheek, nose, forehead) + lines * -1.0
-        tone = graph.mix(graph.step(lines, 0.2, 3.5) * 0.30, tone, tinted(colour(SKIN), 0.62, 0.42, 0.36))
+        tone = graph.mix(
+            graph.step(lines, 0.2, 3.5) * 0.30, tone, tinted(colour(SKIN), 0.62, 0.42, 0.36)
+        )
     oil = nose * 0.14 + forehead * 0.10
     rough = (coarse - 0.5) * 0.30 + (fine - 0.5) * 0.25 + 0.50
     graph.show(
@@ -146,7 +148,7 @@ def _marks(spots: _Places, tone: Signal, cheek: Signal, nose: Signal) -> Signal:
     """Moles, and freckles on cheeks and nose."""
     graph = spots.graph
     ahead = [
-        graph.blob(spots.place, spots.eyes + (x, -0.1, up), (radius, 0.75, radius))
+        graph.blob(spots.place, spots.eyes + np.array((x, -0.1, up)), (radius, 0.75, radius))
         for x, up, radius in MOLES
     ]
     mole = ahead[0]
@@ -165,7 +167,9 @@ def _relief(spots: _Places, lip: Signal) -> Signal:
     """Unevenness of all skin, and the lips' furrows."""
     graph, place = spots.graph, spots.place
     cells = graph.signal("ShaderNodeTexVoronoi", {"Vector": place, "Scale": 95.0}, "Distance")
-    height = cells * 0.35 + (graph.noise(place, 24, 5, 0.6) * 0.8 + graph.noise(place, 130, 2) * 0.35)
+    height = cells * 0.35 + (
+        graph.noise(place, 24, 5, 0.6) * 0.8 + graph.noise(place, 130, 2) * 0.35
+    )
     furrows = graph.noise(graph.stretched(place, (42, 10, 6)), 1.6, 2)
     return height + lip * furrows * 2.2
 
@@ -184,30 +188,27 @@ def _lines(spots: _Places, x: Signal) -> Signal:
     left = graph.step(x, -0.12, 0.12)
 
     def strength(line: str) -> Signal:
-        sides = [
-            graph.attribute(f"{line}_{side}", of_object=True) for side in ("left", "right")
-        ]
+        sides = [graph.attribute(f"{line}_{side}", of_object=True) for side in ("left", "right")]
         return sides[0] * left + sides[1] * (1.0 - left)
 
     sideways, _, up = graph.axes(graph.vector_math("SUBTRACT", spots.mirrored, tuple(spots.eyes)))
     wander = graph.noise(spots.place, 3.0, 2)
     broken = graph.step(graph.noise(spots.place, 5.0, 3), 0.30, 0.60)
     furrows = _grooves(graph, up + sideways * sideways * 0.12 + wander * 0.10, 0.135, 0.016)
-    brow = spots.blob((0, -0.1, 0.50), (0.50, 0.6, 0.20))
-    depth = furrows * brow * broken * strength("line_raise") * 4.0
+    brow = spots.blob((0, -0.1, 0.41), (0.42, 0.6, 0.15))
+    depth = furrows * brow * broken * strength("line_raise") * 3.0
     frown = graph.bell(_squared((sideways - (up * 0.10 + 0.065 + wander * 0.03)) / 0.014))
     between = spots.blob((0.07, -0.1, 0.22), (0.10, 0.5, 0.13))
-    depth = depth + frown * between * strength("line_knit") * 6.0
-    from_corner = sideways - spots.eye_distance * 0.5 - 0.17
-    angle = graph.math("ARCTAN2", up + wander * 0.03, from_corner + 0.02)
-    feet = spots.blob((spots.eye_distance * 0.5 + 0.30, 0.25, 0.0), (0.13, 0.5, 0.15))
+    depth = depth + frown * between * strength("line_knit") * 3.5
+    corner = spots.eye_distance * 0.5 + 0.15
+    angle = graph.math("ARCTAN2", up + 0.014 + wander * 0.03, sideways - (corner - 0.03))
+    feet = spots.blob((corner + 0.09, 0.1, -0.01), (0.07, 0.5, 0.11))
     rays = _grooves(graph, angle + wander * 0.25, 0.42, 0.055)
-    depth = depth + rays * feet * broken * strength("line_squint") * 3.5
-    below = (up + 0.60) * -1.0  # from beside the nostril down to beside the mouth
-    fold_x = below * 0.46 + 0.245 - below * below * 0.10
-    fold = graph.bell(_squared((sideways - fold_x) / 0.022))
-    beside_nose = spots.blob((0.33, 0.0, -0.80), (0.30, 0.7, 0.26))
-    return depth + fold * beside_nose * strength("line_fold") * 4.0
+    depth = depth + rays * feet * broken * strength("line_squint") * 1.8
+    below = (up + 0.30) * -1.0  # from the nostril's wing down to beside the mouth
+    fold = graph.bell(_squared((sideways - (below * 0.55 + 0.17)) / 0.020))
+    beside_nose = spots.blob((0.25, 0.0, -0.45), (0.16, 0.7, 0.15))
+    return depth + fold * beside_nose * strength("line_fold") * 2.5
 
 
 def _squared(value: Signal) -> Signal:
