@@ -4,9 +4,8 @@ This one file imports bpy, which is licensed under the GPL: use and pass on this
 that are compatible with the GPL, version 3 or later (Apache-2.0, which it is under like the rest of
 this project, is). Nothing else of the project imports bpy, or this file.
 
-    python -m avatar_viewer.data.synthesis.blender     needs bpy, NumPy and SciPy, nothing else
-
-reads JSON lines: first the person {data, targets, look, size, samples}, then one request a picture
+It needs bpy, NumPy and SciPy, nothing else, and is started by `renderer`. It reads JSON lines: the
+person {data, targets, look, size, samples}, then a request for each picture
 {id, expression, camera_from_world, fov_deg, png}. It answers a line {} when ready for the next.
 """
 

@@ -28,7 +28,8 @@ CORNERS: dict[str, Expression] = {
     "pucker with frown": {"mouthPucker": 0.95, "mouthFunnel": 0.15}
     | both(browDown=0.85, eyeSquint=0.3, noseSneer=0.15),
 }
-"""The corners of the expression pad (what is `plausible` of them): top left, top right, bottom left, bottom right."""
+"""The corners of the expression pad (what is `plausible` of them): top left, top right, bottom
+left, bottom right."""
 
 NAMED: dict[str, Expression] = {
     "closed smile": both(mouthSmile=0.9, cheekSquint=0.5, eyeSquint=0.25, mouthDimple=0.3),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from avatar_viewer.data.synthesis.body import Body, Places, unit
 
@@ -40,6 +40,13 @@ class Strands:
     """[N,K] or what broadcasts to it."""
     tips_stay: bool
     """Whether only the roots follow the skin."""
+
+    def combed_out(self) -> Strands:
+        """The same without the small kinks that growing step by step leaves."""
+        points = self.points.copy()
+        for _ in range(3):
+            points[:, 1:-1] = (points[:, :-2] + 2 * points[:, 1:-1] + points[:, 2:]) / 4
+        return replace(self, points=points)
 
     def posed(self, body: Body, vertices: np.ndarray) -> np.ndarray:
         """[N,K,3] on the vertices [19158,3] of an expression."""
@@ -80,7 +87,7 @@ class Groom:
         scalp = body.neutral[body.used]
         scalp = body.used[scalp[:, 1] > body.eyes[1] - 1.6]
         self._scalp, self._scalp_normals = body.neutral[scalp], body.normals[scalp]
-        self._tree = cKDTree(self._scalp)
+        self._tree = KDTree(self._scalp)
         back = self._scalp[:, 2].min()
         self._bun_centre = np.array([0, body.eyes[1] + 0.28, back + 0.02])
         rng = np.random.default_rng(HAIR_SEED)
@@ -108,7 +115,7 @@ class Groom:
         lift = lift + flies * rng.uniform(0.02, 0.06, count)
         rng.normal(size=start.shape)  # drawn for the order of draws only
         lock_roots = start[rng.choice(count, LOCKS, replace=False)]
-        lock = cKDTree(lock_roots).query(start)[1]
+        lock = KDTree(lock_roots).query(start)[1]
         lock_turn = rng.normal(0, 1, (LOCKS, 3))[lock] * 0.17
         turn = rng.normal(0, 0.22, start.shape) * flies[:, None]
         phase = rng.random(count) * 6.3
@@ -224,7 +231,7 @@ class Groom:
         body = self._body
         centres = body.neutral[body.triangles].mean(axis=1)
         within = inside_hairline(body, centres)
-        density = np.exp(-(((within - 0.03) / 0.06) ** 2)) * (within > -0.9)
+        density = np.exp(-(((within - 0.03) / 0.06) ** 2)) * (within > -0.03)
         roots = body.sampled(rng, FRINGE_STRANDS, density)
         start, normal = roots.of(body.neutral), roots.of(body.normals)
         direction = unit(self._bun_centre - start) + rng.normal(0, 0.22, start.shape)

@@ -9,7 +9,7 @@ import numpy as np
 from avatar_viewer.data.synthesis.body import Body
 from avatar_viewer.data.synthesis.clothes import NECKLINE_HEIGHT, NECKLINE_SLOPE
 from avatar_viewer.data.synthesis.eyes import IRIS_RADIUS
-from avatar_viewer.data.synthesis.nodes import Graph, Signal, colour, tinted
+from avatar_viewer.data.synthesis.nodes import Graph, Inputs, Signal, colour, tinted
 from avatar_viewer.data.synthesis.skin import to_blender
 
 IRIS = "6e5638"
@@ -57,12 +57,12 @@ def build_cornea(graph: Graph) -> None:
     graph.show(graph.signal("ShaderNodeMixShader", {0: share, 1: clear, 2: shine}))
 
 
-def build_wet(graph: Graph, tone: Any, light: Signal | float, inputs: dict[str | int, Any]) -> None:
+def build_wet(graph: Graph, tone: Any, light: Signal | float, inputs: Inputs) -> None:
     """Something in the mouth; `light` stands in for light that has bounced there many times."""
     strength = graph.attribute("mouth_light", of_object=True) * light
     graph.show(
         graph.principled(
-            {"Base Color": tone, "Emission Color": tone, "Emission Strength": strength} | inputs
+            {"Base Color": tone, "Emission Color": tone, "Emission Strength": strength, **inputs}
         )
     )
 

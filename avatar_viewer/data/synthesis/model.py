@@ -16,8 +16,8 @@ from avatar_viewer.data.synthesis.mouth import LOWER, UPPER, Teeth
 
 SUPPLIED_LOOK, LATEST_LOOK = 1, 2
 """Looks are kept as they are, so that a data set can be extended; 2 adds pores, lines that the
-expression draws, shaded teeth and tongue, fine hair at the hairline, finer lashes and a ribbed
-collar."""
+expression draws, shaded teeth and tongue, smoother hair with a soft hairline, finer lashes and a
+ribbed collar."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class PersonModel:
     def __init__(self, targets: Mapping[str, float], makehuman: MakeHuman, look: int) -> None:
         self.look = look
         self.body = body = Body(targets, makehuman)
-        self._groom = Groom(body)
+        self._groom = groom = Groom(body)
+        self._hair = groom.hair if look < 2 else groom.hair.combed_out()
         self._lashes = Lashes(body) if look < 2 else Lashes(body, upper=120, lower=46)
         self._jaws = (Teeth(body, UPPER), Teeth(body, LOWER))
         self._shirt = Shirt(body)
@@ -114,7 +115,7 @@ class PersonModel:
         groom, body = self._groom, self.body
         thin = 1.0 if self.look < 2 else 0.75
         parts = [
-            Hairs("hair", groom.hair.posed(body, posed), groom.hair.radii),
+            Hairs("hair", self._hair.posed(body, posed), self._hair.radii),
             Hairs("hair", groom.bun, np.array(BUN_RADIUS)),
             Hairs("brow", groom.brows.posed(body, posed), groom.brows.radii),
             Hairs("lash", self._lashes.posed(posed), LASH_RADII * thin),

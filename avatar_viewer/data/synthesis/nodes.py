@@ -13,6 +13,8 @@ import numpy as np
 
 Number = float | int
 Colour = tuple[float, float, float, float]
+Inputs = Mapping[Any, Any]
+"""Of a node: constants and signals by name or number."""
 
 
 class Signal:
@@ -46,9 +48,7 @@ class Graph:
         self._tree = tree
         tree.nodes.clear()
 
-    def node(
-        self, kind: str, inputs: Mapping[str | int, Any] | None = None, **settings: Any
-    ) -> Any:
+    def node(self, kind: str, inputs: Inputs | None = None, **settings: Any) -> Any:
         """A new node; inputs by name or number are constants or signals."""
         node = self._tree.nodes.new(kind)
         for name, value in settings.items():
@@ -64,7 +64,7 @@ class Graph:
     def signal(
         self,
         kind: str,
-        inputs: Mapping[str | int, Any] | None = None,
+        inputs: Inputs | None = None,
         output: str | int = 0,
         **settings: Any,
     ) -> Signal:
@@ -131,7 +131,7 @@ class Graph:
         """The brightness of a picture, by the texture coordinates."""
         return self.signal("ShaderNodeTexImage", image=loaded)
 
-    def principled(self, inputs: Mapping[str | int, Any], **settings: Any) -> Signal:
+    def principled(self, inputs: Inputs, **settings: Any) -> Signal:
         return self.signal("ShaderNodeBsdfPrincipled", inputs, **settings)
 
     def show(self, shader: Signal) -> None:

@@ -12,15 +12,26 @@ from typing import Any
 from avatar_viewer.data.synthesis.plan import PlannedFrame
 from avatar_viewer.errors import AvatarError, one_line
 
-MODULE = "avatar_viewer.data.synthesis.blender"
+PACKAGE = Path(__file__).parents[2]
+# Only this package is put before that interpreter's own: a path to the folder it lies in could
+# bring in another NumPy beside it.
+START = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+folder = sys.argv[1]
+spec = spec_from_file_location("avatar_viewer", folder + "/__init__.py")
+sys.modules["avatar_viewer"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["avatar_viewer"])
+from avatar_viewer.data.synthesis.blender import main
+main()
+"""
 PROBE = "import bpy, scipy; print('blender', bpy.app.version_string)"
 PROBE_LIMIT_S = 120
 
 
 def environment() -> dict[str, str]:
-    """For the process: it finds this package, and keeps to one core."""
-    package = str(Path(__file__).parents[3])
-    return os.environ | {"PYTHONPATH": package, "OMP_NUM_THREADS": "1"}
+    """For the process: it keeps to one core."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def blender_version(python: str) -> str:
@@ -55,7 +66,7 @@ class Renderer:
         self._png = Path(self._folder.name) / "picture.png"
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [python, "-m", MODULE],
+            [python, "-c", START, str(PACKAGE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -197,9 +197,9 @@ def _lines(spots: _Places, x: Signal) -> Signal:
     furrows = _grooves(graph, up + sideways * sideways * 0.12 + wander * 0.10, 0.135, 0.016)
     brow = spots.blob((0, -0.1, 0.41), (0.42, 0.6, 0.15))
     depth = furrows * brow * broken * strength("line_raise") * 3.0
-    frown = graph.bell(_squared((sideways - (up * 0.10 + 0.065 + wander * 0.03)) / 0.014))
-    between = spots.blob((0.07, -0.1, 0.22), (0.10, 0.5, 0.13))
-    depth = depth + frown * between * strength("line_knit") * 3.5
+    frown = graph.bell(_squared((sideways - (up * 0.10 + 0.065 + wander * 0.03)) / 0.020))
+    between = spots.blob((0.07, -0.1, 0.19), (0.08, 0.5, 0.09))
+    depth = depth + frown * between * strength("line_knit") * 2.4
     corner = spots.eye_distance * 0.5 + 0.15
     angle = graph.math("ARCTAN2", up + 0.014 + wander * 0.03, sideways - (corner - 0.03))
     feet = spots.blob((corner + 0.09, 0.1, -0.01), (0.07, 0.5, 0.11))
