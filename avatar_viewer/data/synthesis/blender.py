@@ -52,7 +52,7 @@ class Studio:
         makehuman = MakeHuman(Path(person["data"]))
         self._model = PersonModel(person["targets"], makehuman, person["look"])
         self._scene = bpy.context.scene
-        _set_cycles(self._scene, person["size"], person["samples"], person["look"])
+        _set_cycles(self._scene, person["size"], person["samples"])
         _set_world(self._scene)
         centre = to_blender(self._model.body.eyes + LIT_CENTRE)
         for offset, side, power, colour in LAMPS:
@@ -134,7 +134,7 @@ def _camera_in_blender(camera_from_world: list[float]) -> Matrix:
     return Matrix((axes @ world_from_camera).tolist())
 
 
-def _set_cycles(scene: Any, size: int, samples: int, look: int) -> None:
+def _set_cycles(scene: Any, size: int, samples: int) -> None:
     render, cycles, view = scene.render, scene.cycles, scene.view_settings
     render.engine = "CYCLES"
     cycles.device = "CPU"
@@ -148,8 +148,6 @@ def _set_cycles(scene: Any, size: int, samples: int, look: int) -> None:
     cycles.use_light_tree = True
     cycles.caustics_reflective = cycles.caustics_refractive = False
     cycles.sample_clamp_indirect = 4.0
-    if look >= 2:
-        cycles.sample_clamp_direct = 6.0  # single hairs against the light glittered
     render.resolution_x = render.resolution_y = size
     render.film_transparent = True
     render.threads_mode, render.threads = "FIXED", 1

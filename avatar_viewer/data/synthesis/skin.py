@@ -202,9 +202,9 @@ def _lines(spots: _Places, x: Signal) -> Signal:
     depth = depth + frown * between * strength("line_knit") * 2.4
     corner = spots.eye_distance * 0.5 + 0.15
     angle = graph.math("ARCTAN2", up + 0.014 + wander * 0.03, sideways - (corner - 0.03))
-    feet = spots.blob((corner + 0.09, 0.1, -0.01), (0.07, 0.5, 0.11))
+    feet = spots.blob((corner + 0.09, 0.1, -0.01), (0.055, 0.5, 0.10))
     rays = _grooves(graph, angle + wander * 0.25, 0.42, 0.055)
-    depth = depth + rays * feet * broken * strength("line_squint") * 1.8
+    depth = depth + rays * feet * broken * strength("line_squint") * 1.5
     below = (up + 0.30) * -1.0  # from the nostril's wing down to beside the mouth
     fold = graph.bell(_squared((sideways - (below * 0.55 + 0.17)) / 0.020))
     beside_nose = spots.blob((0.25, 0.0, -0.45), (0.16, 0.7, 0.15))
