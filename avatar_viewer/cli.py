@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -135,7 +135,10 @@ class Train(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Data(Command):
-    """Make training data: registered synthetic heads, by the [synthetic] extra."""
+    """Make training data: registered synthetic heads, by the [synthetic] extra.
+
+    `avatar-viewer data synthesize` makes pictures of a synthetic person.
+    """
 
     kind: tyro.conf.Positional[Literal["heads"]]
     """What to make."""
@@ -199,6 +202,41 @@ class DataImport(Command):
         else:
             capture = read_nerfstudio(self.source)
         write_capture(capture, self.out, options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesize(Command):
+    """Draw a data set of a synthetic person, by the [synthetic] extra and Blender.
+
+    A run that was cut off goes on; a data set that is there already is extended.
+    """
+
+    out: Path
+    """Folder to write; a person that is there already (person.json) is kept."""
+    frames: int
+    """How many frames of the split, over all shards; those that are there are kept."""
+    split: Literal["train", "val", "test", "sequence"] = "train"
+    """`sequence`: moving pictures, 48 frames each, in the order of their ids."""
+    shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
+    """Draw part I of N only, for a job of several; each part lists its frames in its own file."""
+    seed: int = 0
+    """Of expressions and cameras; another seed gives other frames beside those there."""
+    size: int = 512
+    """Width and height, pixels."""
+    samples: int = 8
+    """Of light, a pixel."""
+    workers: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: one a core)")] = None
+    """Processes of Blender."""
+    person: Annotated[Path | None, Optional] = None
+    """A person.json: draw this person instead of the project's."""
+    blender_python: Annotated[Path | None, Optional] = None
+    """A Python interpreter that has bpy and scipy, if this one has not."""
+
+    def run(self) -> None:
+        from avatar_viewer.data.synthesis.run import Synthesis, synthesize
+
+        options = {entry.name: getattr(self, entry.name) for entry in fields(Synthesis)}
+        synthesize(Synthesis(**options))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,6 +389,7 @@ COMMANDS = {
     "train": Train,
     "data": Data,
     "data import": DataImport,
+    "data synthesize": Synthesize,
     "import": Import,
     "fit": Fit,
     "bench": Bench,

@@ -1,6 +1,8 @@
 """The data set format: a folder of pictures with cameras and expressions of one person.
 
     frames.jsonl   one JSON object a line: a picture, its camera and its expression
+    frames.I-of-N.jsonl
+                   the same, where jobs shared the work: all lists are read as one
     frames/        RGBA pictures with straight alpha, square, all of one size
     person.json    where the head lies, and what the expressions' registered meshes are
     meshes/        tracked meshes, where the expressions are given by them (see `data.meshes`)
@@ -21,10 +23,12 @@ from PIL import Image, UnidentifiedImageError
 
 from avatar_viewer.data.head_frame import HeadFrame
 from avatar_viewer.errors import AvatarError, one_line
-from avatar_viewer.head.arkit import ARKIT_UNITS, gaze_of_weights, unit_weights
+from avatar_viewer.head.arkit_units import ARKIT_UNITS, gaze_of_weights, unit_weights
 from avatar_viewer.head.nphm import GAZE_DIM
 
 FRAMES_FILE = "frames.jsonl"
+LIST_NAMES = "frames*.jsonl"
+"""Glob of the lists of one data set."""
 
 
 @dataclass(frozen=True)
@@ -101,29 +105,40 @@ def no_frames(folder: Path, split: str | None, records: list[FrameRecord]) -> st
 
 
 def parse_frames(folder: Path) -> tuple[list[FrameRecord], list[str]]:
-    """The good records of frames.jsonl in the order of their ids, and what is wrong with the rest.
+    """The good records of all lists in the order of their ids, and what is wrong with the rest.
 
     Raises AvatarError where there is no list to read.
     """
-    path = folder / FRAMES_FILE
-    if not path.is_file():
+    lists = sorted(folder.glob(LIST_NAMES))
+    if not lists:
+        path = folder / FRAMES_FILE
         raise AvatarError(f"{path}: expected a data set's frame list, found no file")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AvatarError(f"{path}: expected text, found: {one_line(error)}") from error
     records: dict[str, FrameRecord] = {}
     problems: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        record, faults = _parse(line, folder)
-        if record is not None and record.id in records:
-            faults = [f"expected an id of its own, found '{record.id}' again"]
-        elif record is not None:
-            records[record.id] = record
-        problems += [f"{path}, line {number}: {fault}" for fault in faults]
+    for path in lists:
+        for number, line in enumerate(_lines(path), start=1):
+            if not line.strip():
+                continue
+            record, faults = _parse(line, folder)
+            if record is not None and record.id in records:
+                faults = [f"expected an id of its own, found '{record.id}' again"]
+            elif record is not None:
+                records[record.id] = record
+            problems += [f"{path}, line {number}: {fault}" for fault in faults]
     return sorted(records.values(), key=lambda record: record.id), problems
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise AvatarError(f"{path}: expected text, found: {one_line(error)}") from error
+    if lines and not lines[-1].endswith("\n"):
+        try:
+            json.loads(lines[-1])
+        except (ValueError, RecursionError):
+            del lines[-1]  # its writer was killed, or is still at it
+    return lines
 
 
 def _parse(line: str, folder: Path) -> tuple[FrameRecord | None, list[str]]:

@@ -14,16 +14,14 @@ import numpy as np
 import trimesh
 
 from avatar_viewer.data.makehuman import (
-    ARKIT_UNITS,
     BODY_VERTICES,
     EYES,
     MakeHuman,
-    gaze_of_weights,
     macro_targets,
-    unit_weights,
 )
 from avatar_viewer.data.subdivision import catmull_clark, triangulated
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.arkit_units import ARKIT_UNITS, gaze_of_weights, unit_weights
 from avatar_viewer.head.frame import BOX_MAX, BOX_MIN, ORIGIN_FROM_EYES_M, UNITS_PER_METRE
 
 BODY_POINTS, EYE_POINTS = 14000, 600

@@ -17,9 +17,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, safe_open, save_file
 
 from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS, HeadSampler, HeadScans
-from avatar_viewer.data.makehuman import ARKIT_UNITS, MakeHuman, macro_targets, unit_weights
+from avatar_viewer.data.makehuman import MakeHuman, macro_targets
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import make_folder, written_aside
+from avatar_viewer.head.arkit_units import ARKIT_UNITS, unit_weights
 from avatar_viewer.head.frame import BOX_MAX, BOX_MIN, UNITS_PER_METRE
 
 FORMAT = 2

@@ -15,17 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.head.arkit import ARKIT_UNITS, gaze_of_weights, unit_weights
-
-__all__ = [
-    "ARKIT_UNITS",
-    "MakeHuman",
-    "data_folder",
-    "gaze_of_weights",
-    "generator_installed",
-    "macro_targets",
-    "unit_weights",
-]
+from avatar_viewer.head.arkit_units import ARKIT_UNITS
 
 METRES_PER_UNIT = 0.1
 VERTEX_COUNT = 19158

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_viewer.data import heads, makehuman
-from avatar_viewer.data.makehuman import ARKIT_UNITS, gaze_of_weights, macro_targets, unit_weights
+from avatar_viewer.data.makehuman import macro_targets
 from avatar_viewer.data.subdivision import catmull_clark, triangulated
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.arkit_units import ARKIT_UNITS, gaze_of_weights, unit_weights
 
 needs_anny = pytest.mark.skipif(
     importlib.util.find_spec("anny") is None or importlib.util.find_spec("igl") is None,

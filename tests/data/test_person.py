@@ -22,7 +22,8 @@ from avatar_viewer.data.person import (
 )
 from avatar_viewer.data.registered import registered_points
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ARKIT_UNITS, ArkitMap, save_arkit_map
+from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, save_arkit_map
+from avatar_viewer.head.arkit_units import ARKIT_UNITS
 from avatar_viewer.head.mesh_extraction import Extraction
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.weights import save_network, save_tensors

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from avatar_viewer.data.makehuman import ARKIT_UNITS, unit_weights
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression.arkit import (
     ARKIT_MAP_FILE,
@@ -11,6 +10,7 @@ from avatar_viewer.expression.arkit import (
     load_arkit_map,
     save_arkit_map,
 )
+from avatar_viewer.head.arkit_units import ARKIT_UNITS, unit_weights
 from avatar_viewer.weights import save_tensors
 
 
