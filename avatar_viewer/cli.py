@@ -111,7 +111,7 @@ class Mesh(Command):
 class Train(Command):
     """Train a model; a run that was cut off goes on."""
 
-    model: tyro.conf.Positional[Literal["head", "vae", "avatar"]]
+    model: tyro.conf.Positional[Literal["head", "vae", "prior", "avatar"]]
     """Which one."""
     config: Path
     """YAML; its fields are described by the dataclass that the training module reads."""
@@ -127,6 +127,10 @@ class Train(Command):
             from avatar_viewer.training.vae import VaeTraining, train_vae
 
             train_vae(read_config(self.config, VaeTraining))
+        elif self.model == "prior":
+            from avatar_viewer.training.prior import PriorTraining, train_prior
+
+            train_prior(read_config(self.config, PriorTraining))
         else:
             from avatar_viewer.training.avatar import AvatarTraining, train_avatar
 

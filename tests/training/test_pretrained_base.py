@@ -14,6 +14,7 @@ from tiny_training import tiny_training, write_inputs
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.training import avatar as training
 from avatar_viewer.training.avatar import build_denoiser, trained_parts
+from avatar_viewer.training.base import empty_prompt
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +76,14 @@ def test_the_empty_prompt_comes_from_the_bases_text_encoder(monkeypatch: pytest.
 
     module = SimpleNamespace(CLIPTokenizer=Tokenizer, CLIPTextModel=Encoder)
     monkeypatch.setitem(sys.modules, "transformers", module)
-    assert torch.equal(training.empty_prompt("owner/base"), hidden)
+    assert torch.equal(empty_prompt("owner/base"), hidden)
 
     def fails(*arguments, **options):
         raise OSError("no such\nfile")
 
     Encoder.from_pretrained = fails
     with pytest.raises(AvatarError, match=r"^base: expected .* owner/base: no such file$"):
-        training.empty_prompt("owner/base")
+        empty_prompt("owner/base")
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(AvatarError, match=r"^package transformers: .* avatar-viewer\[train\]$"):
-        training.empty_prompt("owner/base")
+        empty_prompt("owner/base")

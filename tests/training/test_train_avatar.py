@@ -16,6 +16,7 @@ from tiny import (
     LATENT_CHANNELS,
     VIEW,
     tiny_person,
+    tiny_unet,
     tiny_vae,
     write_tiny_avatar,
     write_tiny_frames,
@@ -31,13 +32,13 @@ from avatar_viewer.stages import RenderRequest
 from avatar_viewer.training import avatar as training
 from avatar_viewer.training.avatar import (
     AvatarTraining,
-    View,
     build_denoiser,
     train_avatar,
     trained_parts,
-    v_loss,
 )
 from avatar_viewer.training.loop import Run
+from avatar_viewer.training.losses import v_loss
+from avatar_viewer.training.views import Batch, ViewOptions, Views
 
 SIZE_PX = 32
 
@@ -58,10 +59,16 @@ def known_person(monkeypatch: pytest.MonkeyPatch) -> None:
 @torch.no_grad()
 def loss_on_test(denoiser: Denoiser, person: Person, settings: AvatarTraining) -> float:
     """With the same noise whenever it is called."""
-    records = person.frames("test")
-    views = [training._view(r, person, tiny_vae(), settings, 1.0) for r in records] * 8
+    batch = batch_of("test", person, settings.out)
     generator = torch.Generator().manual_seed(0)
-    return v_loss(denoiser.float(), views, training.training_schedule(), generator).item()
+    return v_loss(denoiser.float(), batch, training.training_schedule(), generator).item()
+
+
+def batch_of(split: str, person: Person, folder: Path) -> Batch:
+    """All frames of a split, eight times."""
+    records = person.frames(split)
+    views = Views(records, person, tiny_vae(), folder, ViewOptions(SIZE_PX))
+    return views.batch(list(range(len(records))) * 8, torch.device("cpu"))
 
 
 def test_training_lowers_the_loss_and_writes_an_avatar(inputs: Path, tmp_path: Path):
@@ -173,14 +180,14 @@ def a_few_steps(inputs: Path, out: Path, train_unet: bool):
     person = tiny_person(settings.data)
     denoiser = build_denoiser(settings, tiny_vae(), person)
     run = Run(out, trained_parts(denoiser, train_unet), settings.loop)
-    view = View(
-        person.gbuffer(person.records[0], SIZE_PX),
-        person.expression(person.records[0]).tensor(),
-        torch.randn(LATENT_CHANNELS, 8, 8),
+    batch = Batch(
+        [person.gbuffer(person.records[0], SIZE_PX)],
+        person.expression(person.records[0]).tensor()[None],
+        torch.randn(1, LATENT_CHANNELS, 8, 8),
     )
     before = copied(denoiser.unet), copied(denoiser.controlnet)
     schedule = training.training_schedule()
-    run.train(lambda step, generator: v_loss(denoiser, [view], schedule, generator))
+    run.train(lambda step, generator: v_loss(denoiser, batch, schedule, generator))
     new = {
         f"{name}.{parameter}"
         for name, module in denoiser.unet.named_modules()
@@ -209,7 +216,7 @@ def test_the_loss_is_that_of_v():
     """A denoiser that answers the true v has none, one that answers zero has v's mean square."""
     schedule = training.training_schedule()
     latents = torch.randn(2, LATENT_CHANNELS, 4, 4)
-    views = [View(None, torch.zeros(CODE_DIM), x) for x in latents]  # type: ignore[arg-type]
+    batch = Batch([], torch.zeros(2, CODE_DIM), latents)
 
     class Oracle:
         def __init__(self, scale: float) -> None:
@@ -225,22 +232,24 @@ def test_the_loss_is_that_of_v():
 
     def loss(scale: float) -> float:
         generator = torch.Generator().manual_seed(0)
-        return v_loss(Oracle(scale), views, schedule, generator).item()  # type: ignore[arg-type]
+        return v_loss(Oracle(scale), batch, schedule, generator).item()  # type: ignore[arg-type]
 
     assert loss(1) < 1e-6 and 0.3 < loss(0) < 3
     assert loss(0.5) == pytest.approx(loss(0) / 4, rel=1e-3)
 
 
-def test_zooms_are_a_frames_own_and_change_picture_and_gbuffer(inputs: Path, tmp_path: Path):
-    settings = tiny_training(inputs, tmp_path, zooms=2)
-    person, vae = tiny_person(settings.data), tiny_vae()
-    first, second = person.frames("train")[:2]
-    views = training._views(first, person, vae, settings)
-    again = training._views(first, person, vae, settings)
-    assert len(views) == 3
-    sizes = [int(view.gbuffer.mask.sum()) for view in views]
-    assert sizes[0] < min(sizes[1:]) and sizes == [int(v.gbuffer.mask.sum()) for v in again]
-    assert not torch.allclose(views[0].latents, views[1].latents)
-    assert all(torch.equal(a.latents, b.latents) for a, b in zip(views, again, strict=True))
-    other = training._views(second, person, vae, settings)
-    assert sizes[1:] != [int(view.gbuffer.mask.sum()) for view in other][1:]
+def test_a_base_leaves_the_unet_frozen_by_default(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As in the paper; one that starts from nothing is trained."""
+    trained = []
+    monkeypatch.setattr(
+        training,
+        "trained_parts",
+        lambda denoiser, train_unet: trained.append(train_unet) or trained_parts(denoiser, False),
+    )
+    tiny_unet().save_pretrained(tmp_path / "base" / "unet")
+    base = str(tmp_path / "base")
+    for number, changes in enumerate(({}, {"base": base}, {"base": base, "train_unet": True})):
+        train_avatar(tiny_training(inputs, tmp_path / str(number), steps=1, **changes))
+    assert trained == [True, False, True]
