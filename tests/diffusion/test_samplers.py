@@ -8,6 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from avatar_viewer.diffusion.samplers import (
+    REGRESSION,
     TRAINING_STEPS,
     initial_noise,
     sample,
@@ -62,6 +63,22 @@ def test_the_schedule_ends_in_pure_noise():
     alpha_bars = training_schedule().alphas_cumprod.numpy()
     assert alpha_bars[-1] == 0
     np.testing.assert_allclose(alpha_bars, zero_snr_alpha_bars(), atol=2e-6)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "lcm"])
+def test_regression_asks_once_for_the_clean_latents(sampler):
+    """Whatever the noise, the steps and the sampler."""
+    asked = []
+
+    def answer(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        asked.append((x, int(t)))
+        return CLEAN
+
+    schedule, noise = training_schedule(REGRESSION), initial_noise(SHAPE, 1)
+    found = sample(answer, noise, schedule, steps=5, sampler=sampler, seed=3)
+    assert torch.equal(found, CLEAN)
+    (latents, time), *more = asked
+    assert more == [] and time == TRAINING_STEPS - 1 and not latents.any()
 
 
 def test_the_schedules_v_is_what_the_samplers_take():

@@ -8,18 +8,20 @@ import pytest
 import torch
 from tiny import tiny_person
 
-from avatar_viewer.data.frames import HeadFrame
+from avatar_viewer.avatar import Avatar
+from avatar_viewer.data.check import check_data
+from avatar_viewer.data.head_frame import HeadFrame
+from avatar_viewer.data.person import Person
 from avatar_viewer.evaluation import images
 
 
 def know_codes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the codes' fit in `evaluate`, for a folder of `write_tiny_frames`."""
-    person = tiny_person(folder)
 
-    def fit_codes(nphm, identity, data, records):
-        return torch.stack([person.expression(record).tensor() for record in records])
+    def person_of(avatar: Avatar, data: Path, split: str) -> Person:
+        person = tiny_person(folder)
+        records = check_data(data, split)
+        codes = torch.stack([person.expression(record).tensor() for record in records])
+        return Person(records, codes, avatar.head, HeadFrame((0.0, 0.0, 0.0), 1.0))
 
-    monkeypatch.setattr(images, "fit_codes", fit_codes)
-    monkeypatch.setattr(
-        images, "read_head_frame", lambda data, nphm: HeadFrame((0.0, 0.0, 0.0), 1.0)
-    )
+    monkeypatch.setattr(images, "person_of", person_of)
