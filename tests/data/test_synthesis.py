@@ -21,7 +21,7 @@ from avatar_viewer.data.makehuman import VERTEX_COUNT, MakeHuman
 from avatar_viewer.data.synthesis import person_file, run
 from avatar_viewer.data.synthesis.expressions import CORNERS, NAMED, VISEMES, both, plausible
 from avatar_viewer.data.synthesis.frame_list import FrameList, list_path
-from avatar_viewer.data.synthesis.model import Hairs, PersonModel
+from avatar_viewer.data.synthesis.model import Hairs, Mesh, PersonModel
 from avatar_viewer.data.synthesis.person_file import (
     LOCAL,
     as_text,
@@ -421,6 +421,19 @@ def test_lower_teeth_follow_the_jaw_and_upper_teeth_do_not(model: PersonModel):
     (upper, lower), (upper_open, lower_open) = heights({}), heights({"jawOpen": 1.0})
     assert upper > lower and upper_open == pytest.approx(upper, abs=0.01)
     assert lower_open < lower - 0.1
+
+
+def test_teeth_are_right_side_out(model: PersonModel):
+    teeth = [part for part in model.parts({}) if part.material == "teeth"]
+    for jaw in teeth:
+        assert isinstance(jaw, Mesh)
+        corners = [jaw.vertices[face] - jaw.vertices.mean(axis=0) for face in jaw.faces]
+        volumes = [  # of the pyramids over the faces: each tooth's sum is its volume
+            sum(float(np.dot(c[0], np.cross(c[i], c[i + 1]))) for i in range(1, len(c) - 1))
+            for c in corners
+        ]
+        per_tooth = np.reshape(volumes, (12, -1)).sum(axis=1)
+        assert (per_tooth > 1e-5).all()
 
 
 def test_lines_are_drawn_on_their_side():

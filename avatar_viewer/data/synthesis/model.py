@@ -57,7 +57,7 @@ class PersonModel:
         self._groom = groom = Groom(body)
         self._hair = groom.hair if look < 2 else groom.hair.combed_out()
         self._lashes = Lashes(body) if look < 2 else Lashes(body, upper=120, lower=46)
-        self._jaws = (Teeth(body, UPPER), Teeth(body, LOWER))
+        self._jaws = tuple(Teeth(body, jaw, outward=look >= 2) for jaw in (UPPER, LOWER))
         self._shirt = Shirt(body)
         self._skin_attributes = {
             "rest": body.neutral[body.used],

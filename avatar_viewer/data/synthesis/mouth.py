@@ -58,7 +58,8 @@ LOWER = Jaw(
 class Teeth:
     """One jaw's teeth and gum on the neutral person."""
 
-    def __init__(self, body: Body, jaw: Jaw) -> None:
+    def __init__(self, body: Body, jaw: Jaw, *, outward: bool) -> None:
+        """outward: every tooth is turned right side out; in the first look half of them are not."""
         self._helper, self._part = body.neutral[jaw.part], jaw.part
         low, high = self._helper.min(axis=0), self._helper.max(axis=0)
         half_width, self._depth = np.abs(self._helper[:, 0]).max() * 0.98, (high[2] - low[2]) * 0.98
@@ -71,7 +72,7 @@ class Teeth:
         self._along = np.concatenate([[0], np.cumsum(steps)])
         self._bite = low[1] + jaw.edge if jaw.up > 0 else high[1] + jaw.edge
         self._widths = np.array(jaw.widths) * min(1.0, self._along[-1] / sum(jaw.widths))
-        self.teeth, self.faces, self.gap, self.height = self._row(jaw)
+        self.teeth, self.faces, self.gap, self.height = self._row(jaw, outward)
         """[N,3]; faces; [N] 0 in a tooth's middle to 1 where it meets the next; [N] 0 at the
         biting edge to 1 at the root."""
         self.gum, self.gum_quads = self._gum(jaw)
@@ -86,7 +87,9 @@ class Teeth:
             [np.interp(along, self._along, self._arch[:, axis]) for axis in (0, 1)], axis=-1
         )
 
-    def _row(self, jaw: Jaw) -> tuple[np.ndarray, list[list[int]], np.ndarray, np.ndarray]:
+    def _row(
+        self, jaw: Jaw, outward: bool
+    ) -> tuple[np.ndarray, list[list[int]], np.ndarray, np.ndarray]:
         vertices, faces, gaps, heights = [], [], [], []
         tube = grid_quads(RINGS, RING, flip=True)
         cap = [[RINGS * RING, (k + 1) % RING, k] for k in range(RING)]
@@ -96,7 +99,8 @@ class Teeth:
             right, gap, height = self._tooth(jaw, number, start)
             for side in (1, -1):
                 offset = len(vertices) * size
-                faces += [[corner + offset for corner in face] for face in tooth_faces]
+                turn = -1 if outward and side == jaw.up else 1
+                faces += [[corner + offset for corner in face[::turn]] for face in tooth_faces]
                 vertices.append(right * (side, 1, 1))
                 gaps.append(gap)
                 heights.append(height)
