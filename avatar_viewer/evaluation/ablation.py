@@ -116,7 +116,8 @@ def _full_settings(ablation: Ablation) -> AvatarTraining:
             f" from was trained with all parts (as a prior its U-Net can be `base`), found"
             f" {full.start}"
         )
-    return replace(full, loop=replace(full.loop, steps=ablation.steps))
+    loop = replace(full.loop, steps=ablation.steps)
+    return replace(full, loop=loop, train_unet=full.trains_unet)
 
 
 def make_variant(name: VariantName, full: AvatarTraining, out: Path) -> Variant:

@@ -103,6 +103,11 @@ class AvatarTraining:
     """Denoising steps at rest, of the finished avatar."""
     quick_steps: int = 1
 
+    @property
+    def trains_unet(self) -> bool:
+        """`train_unet`, or what it is by default."""
+        return self.base is None if self.train_unet is None else self.train_unet
+
 
 def train_avatar(config: AvatarTraining) -> None:
     """Train, or go on with a run that was cut off; write `out/avatar` at every sample sheet."""
@@ -113,8 +118,7 @@ def train_avatar(config: AvatarTraining) -> None:
     person = load_person(config.data, config.head, config.out / "person", config.extraction)
     denoiser = build_denoiser(config, vae, person)
     rates = {"triplane": config.plane_learning_rate, "encoder": config.token_learning_rate}
-    train_unet = config.base is None if config.train_unet is None else config.train_unet
-    run = Run(config.out, trained_parts(denoiser, train_unet), config.loop, rates)
+    run = Run(config.out, trained_parts(denoiser, config.trains_unet), config.loop, rates)
     nn.Module.to(vae, run.device)
     avatar = _assemble(config, person, denoiser, vae)
     options = ViewOptions(

@@ -32,6 +32,8 @@ from avatar_viewer.evaluation.results import table
 from avatar_viewer.stages import ExpressionCode, RenderRequest
 from avatar_viewer.training import avatar as training
 from avatar_viewer.training.avatar import AvatarTraining, build_denoiser
+from avatar_viewer.training.losses import regression_loss
+from avatar_viewer.training.views import ViewOptions, Views
 
 SIZE_PX = 32
 OTHER = ExpressionCode(tuple(3.0 for _ in range(CODE_DIM)))
@@ -169,23 +171,19 @@ def test_regression_learns_the_latents(inputs: Path, tmp_path: Path):
     training.train_avatar(settings)
     avatar = Avatar.load(tmp_path / "avatar", compute=FLOAT32)
     person = tiny_person(settings.data)
-    views = [
-        training._view(record, person, tiny_vae(), settings, 1.0)
-        for record in person.frames("train")
-    ]
+    records = person.frames("train")
+    views = Views(records, person, tiny_vae(), tmp_path, ViewOptions(SIZE_PX))
+    batch = views.batch(range(len(records)), torch.device("cpu"))
     new = build_denoiser(settings, tiny_vae(), person)
     losses = [
-        training.regression_loss(net, views, avatar.schedule).item()
+        regression_loss(net, batch, avatar.schedule).item()
         for net in (avatar.denoiser.float(), new)
     ]
     assert losses[0] < 0.8 * losses[1]
-    latents = torch.stack([view.latents for view in views])
-    zeros = torch.zeros_like(latents)
-    conditioning = avatar.denoiser.condition(
-        [view.gbuffer for view in views], torch.stack([view.code for view in views])
-    )
+    zeros = torch.zeros_like(batch.latents)
+    conditioning = avatar.denoiser.condition(batch.gbuffers, batch.codes)
     answer = avatar.denoiser(zeros, torch.tensor(999), conditioning)
-    assert (answer - latents).abs().mean().item() == pytest.approx(losses[0], rel=1e-3)
+    assert (answer - batch.latents).abs().mean().item() == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_the_unet_is_trained_too_or_frozen(inputs: Path, tmp_path: Path):
