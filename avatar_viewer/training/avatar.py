@@ -6,6 +6,7 @@ The head model and the autoencoder come trained. A step denoises the latents of 
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -35,6 +36,7 @@ from avatar_viewer.diffusion.expression_attention import expression_parameters
 from avatar_viewer.diffusion.samplers import REGRESSION, initial_noise, sample, training_schedule
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.mesh_extraction import Extraction
+from avatar_viewer.head.nphm import CODES_FILE
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.training.base import SmallUNet, empty_prompt, pretrained_unet
 from avatar_viewer.training.loop import LoopConfig, Run
@@ -138,12 +140,20 @@ def train_avatar(config: AvatarTraining) -> None:
     def sheet(path: Path) -> None:
         with config.loop.autocast(run.device):
             _write_sheet(path, avatar, held_out.batch(range(len(test)), run.device))
-        avatar.save(config.out / "avatar")
+        save_avatar(avatar, config)
 
     run.train(loss_function, sheet)
     if run.workers.is_first:
         with run.averaged():
-            avatar.save(config.out / "avatar")
+            save_avatar(avatar, config)
+
+
+def save_avatar(avatar: Avatar, config: AvatarTraining) -> None:
+    """Into `out/avatar`, with the head model's codebooks, which fits of other heads start from."""
+    folder = config.out / "avatar"
+    avatar.save(folder)
+    if (codes := config.head / CODES_FILE).is_file():
+        shutil.copyfile(codes, folder / "head" / CODES_FILE)
 
 
 def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> Denoiser:
