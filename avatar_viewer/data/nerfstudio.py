@@ -122,7 +122,7 @@ def read_lens(fields: _Fields) -> Lens:
             focal=(fl_x, fields.number("fl_y", fl_x)),
             centre=(fields.number("cx"), fields.number("cy")),
             size=(int(fields.number("w")), int(fields.number("h"))),
-            radial=tuple(fields.number(name, 0.0) for name in ("k1", "k2", "k3")),
+            radial=(fields.number("k1", 0.0), fields.number("k2", 0.0), fields.number("k3", 0.0)),
             tangential=(fields.number("p1", 0.0), fields.number("p2", 0.0)),
         )
     except AvatarError as error:
