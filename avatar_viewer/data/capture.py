@@ -7,6 +7,7 @@ meshes alike, for an expression code cannot turn a head.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -156,7 +157,7 @@ def write_meshes(capture: Capture, time_steps: set[tuple[str, int]], folder: Pat
 
 
 def _write_view(view: View, folder: Path, options: ImportOptions) -> dict:
-    name = f"{view.sequence}_{view.camera}_{view.time:05d}".lstrip("_")
+    name = _file_name(f"{view.sequence}_{view.camera}_{view.time:05d}")
     try:
         rgba = read_rgba(view.picture, view.mask)
         picture, fov_deg = square_picture(rgba, view.lens, options.size_px, options.crop)
@@ -179,7 +180,12 @@ def _write_view(view: View, folder: Path, options: ImportOptions) -> dict:
 
 
 def _mesh_name(sequence: str, time: int) -> str:
-    return f"meshes/{sequence}_{time:05d}.npy".replace("/_", "/")
+    return f"meshes/{_file_name(f'{sequence}_{time:05d}')}.npy"
+
+
+def _file_name(text: str) -> str:
+    """Names of sequences and cameras may hold what a file's name cannot."""
+    return re.sub(r"[^\w.+-]", "-", text).lstrip("_.")
 
 
 def head_camera(camera_from_world: np.ndarray, world_from_head: np.ndarray) -> np.ndarray:

@@ -91,7 +91,7 @@ def _pictures(records: list[FrameRecord]) -> Iterator[str]:
 
 
 def _meshes(folder: Path, records: list[FrameRecord]) -> Iterator[str]:
-    tracked = [record for record in records if record.mesh is not None]
+    tracked = [record.mesh for record in records if record.mesh is not None]
     if not tracked:
         return
     for record in records:
@@ -105,7 +105,7 @@ def _meshes(folder: Path, records: list[FrameRecord]) -> Iterator[str]:
     except AvatarError as error:
         yield str(error)
         return
-    for path in dict.fromkeys(record.mesh for record in tracked):
+    for path in dict.fromkeys(tracked):
         yield from _error(lambda path=path: read_tracked(path, vertices))
 
 

@@ -63,19 +63,24 @@ def read_nerfstudio(folder: Path) -> Capture:
         raise AvatarError(f"{path}: expected frames (a list of objects), found none")
     canonical_path = folder / _Fields({}, common, str(path)).text("canonical_mesh_path")
     in_world = read_mesh(canonical_path)
+    head = _world_from_head(_Fields({}, common, str(path)))
+    canonical = CanonicalMesh(_to_head(in_world.vertices, head), in_world.faces)
     views: list[View] = []
-    meshes: dict[tuple[str, int], Callable[[], np.ndarray]] = {}
-    head_of_canonical = _world_from_head(_Fields({}, common, str(path)))
+    tracked: dict[tuple[str, int], tuple[Path, np.ndarray]] = {}
     for number, frame in enumerate(common["frames"]):
         if not isinstance(frame, dict):
             raise AvatarError(f"{path}: frame {number}: expected an object, found {frame}")
         fields = _Fields(frame, common, f"{path}: frame {number}")
         views.append(_view(fields, folder, number))
-        mesh = folder / fields.text("mesh_path")
-        meshes[views[-1].time_step] = _reader(
-            mesh, len(in_world.vertices), _world_from_head(fields)
-        )
-    canonical = CanonicalMesh(_to_head(in_world.vertices, head_of_canonical), in_world.faces)
+        found = folder / fields.text("mesh_path"), _world_from_head(fields)
+        mesh, pose = tracked.setdefault(views[-1].time_step, found)
+        if mesh != found[0] or not np.allclose(pose, found[1]):
+            raise AvatarError(
+                f"{fields.place}: expected mesh_path and world_from_head as in other frames of "
+                f"time step {views[-1].time}, found others"
+            )
+    count = len(canonical.vertices)
+    meshes = {step: _reader(mesh, count, pose) for step, (mesh, pose) in tracked.items()}
     return Capture(views, canonical, meshes)
 
 
@@ -117,7 +122,7 @@ def read_lens(fields: _Fields) -> Lens:
             focal=(fl_x, fields.number("fl_y", fl_x)),
             centre=(fields.number("cx"), fields.number("cy")),
             size=(int(fields.number("w")), int(fields.number("h"))),
-            radial=tuple(fields.number(name, 0.0) for name in ("k1", "k2", "k3")),
+            radial=(fields.number("k1", 0.0), fields.number("k2", 0.0), fields.number("k3", 0.0)),
             tangential=(fields.number("p1", 0.0), fields.number("p2", 0.0)),
         )
     except AvatarError as error:

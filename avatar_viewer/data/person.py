@@ -165,7 +165,8 @@ def person_arkit_map(person: Person, head: Path) -> ArkitMap | None:
     The head model's own map, learned from its training scans, tells what the frames do not show.
     Prints how far vertices lie from where the fitted codes put them.
     """
-    with_weights = [record for record in person.records if record.expression]
+    # No weights at all are a neutral face, unless a mesh tells the expression.
+    with_weights = [r for r in person.records if r.mesh is None or r.expression]
     train = [record for record in with_weights if record.split == "train"]
     if not train:
         return None

@@ -72,10 +72,8 @@ class Lens:
         seen_x = x * growth + 2 * p1 * x * y + p2 * (squared + 2 * x * x)
         seen_y = y * growth + p1 * (squared + 2 * y * y) + 2 * p2 * x * y
         folded = squared >= self._fold(float(squared.max()))
-        return tuple(
-            np.where(folded, np.nan, centre + focal * seen)
-            for focal, centre, seen in zip(self.focal, self.centre, (seen_x, seen_y), strict=True)
-        )
+        seen_x[folded] = seen_y[folded] = np.nan
+        return self.centre[0] + self.focal[0] * seen_x, self.centre[1] + self.focal[1] * seen_y
 
     def _fold(self, furthest: float) -> float:
         """The squared radius from which on rays fall nearer to the centre again."""

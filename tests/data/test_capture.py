@@ -255,7 +255,11 @@ def test_bad_transforms(nerfstudio: Path, tmp_path: Path, capsys, changes: dict,
         ({"transform_matrix": (2 * np.eye(4)).tolist()}, "transform_matrix: expected a rigid"),
         ({"mesh_path": None}, "frame 2: expected mesh_path (a path), found None"),
         ({"file_path": "images/9.png"}, "images/9.png: expected a readable picture"),
-        ({"mesh_path": "canonical.png"}, "canonical.png: expected a mesh, found no file"),
+        ({"mesh_path": "0.npy"}, "frame 3: expected mesh_path and world_from_head as in other"),
+        (
+            {"world_from_head": np.eye(4).tolist()},
+            "frame 3: expected mesh_path and world_from_head as in other frames of time step 1",
+        ),
     ],
 )
 def test_a_bad_frame_is_named(nerfstudio: Path, tmp_path: Path, capsys, changes: dict, words: str):
@@ -265,6 +269,32 @@ def test_a_bad_frame_is_named(nerfstudio: Path, tmp_path: Path, capsys, changes:
     edited(path, frames=frames)
     arguments = ["nerfstudio", "--source", str(nerfstudio), "--held-out-camera", "cam1"]
     assert words in refused(arguments, tmp_path / "data", capsys)
+
+
+@pytest.mark.parametrize(
+    ("vertices", "words"),
+    [
+        (np.zeros((5, 3), np.float32), "1.npy: expected float32 of shape (642, 3)"),
+        (None, "no file"),
+    ],
+)
+def test_a_bad_mesh_is_named(nerfstudio: Path, tmp_path: Path, capsys, vertices, words: str):
+    (nerfstudio / "1.npy").unlink()
+    if vertices is not None:
+        np.save(nerfstudio / "1.npy", vertices)
+    arguments = ["nerfstudio", "--source", str(nerfstudio), "--held-out-camera", "cam1"]
+    assert words in refused(arguments, tmp_path / "data", capsys)
+
+
+def test_names_that_are_no_file_names(nerfstudio: Path, tmp_path: Path):
+    path = nerfstudio / "transforms.json"
+    frames = json.loads(path.read_text())["frames"]
+    for frame in frames:
+        frame["sequence"] = f"../{frame['sequence']} a"
+    edited(path, frames=frames)
+    options = ImportOptions(16, held_out_camera="cam1")
+    write_capture(read_nerfstudio(nerfstudio), tmp_path / "data", options)
+    assert check_data(tmp_path / "data")[0].id == "-s0-a_cam0_00000"
 
 
 def test_nothing_is_overwritten(nersemble: Path, tmp_path: Path):

@@ -24,8 +24,9 @@ from avatar_viewer.data.registered import registered_points
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, save_arkit_map
 from avatar_viewer.head.arkit_units import ARKIT_UNITS
+from avatar_viewer.head.fit_scan import Fit
 from avatar_viewer.head.mesh_extraction import Extraction
-from avatar_viewer.head.nphm import GAZE_DIM
+from avatar_viewer.head.nphm import GAZE_DIM, load_codes
 from avatar_viewer.weights import save_network, save_tensors
 
 
@@ -36,8 +37,12 @@ def tracked(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def weighted(tmp_path: Path) -> Path:
-    """Frames with ARKit weights: jawOpen 0, 1/6, ..."""
-    return write_tiny_frames(tmp_path / "weighted", train=4, test=2)
+    """Frames with ARKit weights: none for the neutral face, then jawOpen 1/6, 2/6, ..."""
+    folder = write_tiny_frames(tmp_path / "weighted", train=4, test=2)
+    frames = (folder / "frames.jsonl").read_text()
+    assert '{"jawOpen": 0.0}' in frames
+    (folder / "frames.jsonl").write_text(frames.replace('{"jawOpen": 0.0}', "{}"))
+    return folder
 
 
 def linear_map(seed: int = 0) -> ArkitMap:
@@ -181,11 +186,12 @@ def test_frames_without_weights_teach_no_map(tracked: Path, tmp_path: Path):
     assert person_arkit_map(Person(records, codes, tiny_poser(), head_frame()), tmp_path) is None
 
 
-# A tracked person's first load.
+# A person's first load.
 
 
-def test_a_tracked_person_needs_no_generator(tracked: Path, tmp_path: Path, monkeypatch):
-    without_generator(monkeypatch)
+@pytest.fixture
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A head model's folder, whose extraction is an egg."""
     nphm = tiny_nphm()
     save_network(nphm, tmp_path / "head", torch.float32)
     random = torch.Generator().manual_seed(8)
@@ -194,27 +200,43 @@ def test_a_tracked_person_needs_no_generator(tracked: Path, tmp_path: Path, monk
         "expression": torch.randn(30, Z_DIM, generator=random),
     }
     save_tensors(codes, tmp_path / "head/codes.safetensors")
-    fitted = {}
+    monkeypatch.setattr(persons, "extract_head", lambda nphm, identity, extraction: POSER.head)
+    return tmp_path / "head"
 
-    def fit_scan(nphm, scan, identity, *rest):
+
+def test_a_tracked_person_needs_no_generator(
+    tracked: Path, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    without_generator(monkeypatch)
+    identity, fitted = load_codes(head)["identity"][3], {}
+
+    def fit_scan(nphm, scan, prior):
         fitted["points"] = scan.points
-        return fit_of(codes["identity"][3], scan)
+        return Fit(identity, None, torch.eye(4), torch.zeros(len(scan.points)))
 
     monkeypatch.setattr(persons, "fit_scan", fit_scan)
-    monkeypatch.setattr(
-        persons, "extract_head", lambda nphm, identity, extraction: tiny_poser().head
-    )
-    person = load_person(tracked, tmp_path / "head", tmp_path / "cache", Extraction())
-    assert torch.equal(person.poser.identity, codes["identity"][3])
+    person = load_person(tracked, head, tmp_path / "cache")
+    assert torch.equal(person.poser.identity, identity) and person.poser.arkit_map is None
     height = (fitted["points"] / torch.tensor([0.38, 0.5, 0.42])).norm(dim=1)
     assert height.min() > 0.97 and height.max() < 1.001
-    again = load_person(tracked, tmp_path / "head", tmp_path / "cache", Extraction())
+    again = load_person(tracked, head, tmp_path / "cache")
     assert [again.expression(r) for r in again.records] == [
         person.expression(r) for r in person.records
     ]
 
 
-def fit_of(identity: torch.Tensor, scan):
-    from avatar_viewer.head.fit_scan import Fit
+def test_a_person_with_weights_gets_the_map(
+    weighted: Path, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The generator's fit is replaced by a linear one, which the map must find."""
+    true = linear_map()
+    save_arkit_map(true, head)
 
-    return Fit(identity, None, torch.eye(4), torch.zeros(len(scan.points)))
+    def fit(nphm, identity, data, records):
+        return torch.stack([true.expression(record.weights()).tensor() for record in records])
+
+    monkeypatch.setattr(persons, "fit_codes", fit)
+    person = load_person(weighted, head, tmp_path / "cache")
+    assert torch.equal(person.poser.identity, load_codes(head)["identity"][0])
+    assert person.poser.arkit_map is not None
+    torch.testing.assert_close(person.poser.arkit_map.matrix, true.matrix, atol=1e-4, rtol=0)
