@@ -25,7 +25,6 @@ from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, save_arkit_map
 from avatar_viewer.head.arkit_units import ARKIT_UNITS
 from avatar_viewer.head.fit_scan import Fit
-from avatar_viewer.head.mesh_extraction import Extraction
 from avatar_viewer.head.nphm import GAZE_DIM, load_codes
 from avatar_viewer.weights import save_network, save_tensors
 
