@@ -13,7 +13,7 @@ from PIL import Image
 
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.config import DEMO_FOLDER, from_plain
-from avatar_viewer.evaluation.images import score
+from avatar_viewer.evaluation.metrics import psnr
 from avatar_viewer.expression.blend import bilinear
 from avatar_viewer.raster.camera import project
 from avatar_viewer.stages import RenderRequest
@@ -110,9 +110,9 @@ def forehead(rgb: np.ndarray) -> float:
 def test_training_views_are_closer_to_their_frame_than_to_others(avatar: Avatar) -> None:
     truth, requests = zip(*true_frames(), strict=True)
     rendered = [avatar.render(asked).rgb for asked in requests]
-    psnr = np.array([[score(picture, true).psnr for true in truth] for picture in rendered])
-    own = psnr.diagonal()
-    others = psnr[~np.eye(len(psnr), dtype=bool)].reshape(len(psnr), -1)
+    table = np.array([[psnr(picture, true) for true in truth] for picture in rendered])
+    own = table.diagonal()
+    others = table[~np.eye(len(table), dtype=bool)].reshape(len(table), -1)
     print(f"PSNR to the own frame {own.mean():.1f} dB, to the others {others.mean():.1f} dB")
     assert (own > others.max(1) + 2).all(), f"own {own.round(1)}, others {others.max(1).round(1)}"
     assert own.mean() > others.mean() + 8
