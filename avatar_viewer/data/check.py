@@ -26,8 +26,8 @@ def check_data(
 ) -> list[FrameRecord]:
     """The records of one split (all when None), in the order of their ids, if nothing is wrong.
 
-    `at_least` says how many frames splits must have: a batch. Raises one AvatarErrors that lists
-    all problems, a line each: what names the file, the field, what was expected and what was found.
+    `at_least` says how many frames splits must have: a batch. Raises AvatarError, or AvatarErrors
+    with a line for each problem: the file or field, what was expected and what was found.
     """
     records, problems = parse_frames(folder)
     needs = dict(at_least or {})
