@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from avatar_viewer.data.frames import FRAMES_FILE, FrameRecord, no_frames, parse_frames
 from avatar_viewer.data.head_frame import read_world_from_head
 from avatar_viewer.data.meshes import read_canonical, read_tracked
-from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.errors import AvatarError, AvatarErrors, one_line
 
 MOST_PROBLEMS = 20
 """How many are listed; the rest is counted."""
@@ -26,8 +26,8 @@ def check_data(
 ) -> list[FrameRecord]:
     """The records of one split (all when None), in the order of their ids, if nothing is wrong.
 
-    `at_least` says how many frames splits must have: a batch. Raises one AvatarError that lists
-    all problems, a line each: what names the file, the field, what was expected and what was found.
+    `at_least` says how many frames splits must have: a batch. Raises AvatarError, or AvatarErrors
+    with a line for each problem: the file or field, what was expected and what was found.
     """
     records, problems = parse_frames(folder)
     needs = dict(at_least or {})
@@ -39,19 +39,19 @@ def check_data(
     problems += _pictures(chosen)
     problems += _meshes(folder, chosen)
     if problems:
-        raise AvatarError(report(folder, problems))
+        raise report(folder, problems)
     return chosen
 
 
-def report(folder: Path, problems: list[str]) -> str:
+def report(folder: Path, problems: list[str]) -> AvatarError:
     """One problem as its own line, more of them as a list under a headline."""
     if len(problems) == 1:
-        return problems[0]
+        return AvatarError(problems[0])
     lines = [f"{folder}: expected a data set without faults, found {len(problems)}:"]
     lines += problems[:MOST_PROBLEMS]
     if len(problems) > MOST_PROBLEMS:
         lines.append(f"and {len(problems) - MOST_PROBLEMS} more")
-    return "\n".join(lines)
+    return AvatarErrors("\n".join(lines))
 
 
 def _counts(folder: Path, records: list[FrameRecord], needs: Mapping[str, int]) -> Iterator[str]:
