@@ -96,7 +96,9 @@ def evaluate_split(avatar: Avatar, data: Path, split: str, judges: Judges) -> Ev
     shots = take_shots(avatar, person)
     rendered = render(avatar, person, shots, info.steps)
     full = score(rendered, shots, judges)
-    quick = score(render(avatar, person, shots, info.quick_steps), shots, judges)
+    quick = full
+    if info.quick_steps != info.steps:
+        quick = score(render(avatar, person, shots, info.quick_steps), shots, judges)
     report = {
         **full.mean,
         "split": split,

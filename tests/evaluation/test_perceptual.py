@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -59,7 +59,7 @@ def test_jod_of_stills_and_videos():
 
 def module(name: str, **content) -> ModuleType:
     found = ModuleType(name)
-    found.__spec__ = importlib.machinery.ModuleSpec(name, None)
+    found.__spec__ = ModuleSpec(name, None)
     found.__dict__.update(content)
     return found
 

@@ -79,9 +79,8 @@ def test_where_a_point_was():
     """A point in the picture's middle that turns away moves as the pinhole says."""
     moved = motion(ball(10), camera(), ball(0), camera())
     where = rasterize(ball(10), camera())
-    y, x = np.unravel_index(
-        (where.normal[..., 2] + where.mask.float()).argmax().item(), (SIZE_PX, SIZE_PX)
-    )
+    front = int((where.normal[..., 2] + where.mask.float()).argmax())
+    y, x = divmod(front, SIZE_PX)
     assert moved.seen[y, x]
     # It came from further left, by about the arc of 10 degrees.
     arc_px = 0.5 * np.sin(np.radians(10)) / (2.5 * np.tan(np.radians(15))) * SIZE_PX / 2
