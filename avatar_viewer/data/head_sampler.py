@@ -182,7 +182,9 @@ class HeadSampler:
             balls[-1].apply_translation(centre)
         skin = trimesh.Trimesh(body, self.triangles[inside], process=False)
         skin.remove_unreferenced_vertices()
-        return trimesh.util.concatenate([skin, *balls])
+        whole = trimesh.util.concatenate([skin, *balls])
+        assert isinstance(whole, trimesh.Trimesh)
+        return whole
 
     def _canonical(self, targets: Mapping[str, float]) -> tuple[dict, np.ndarray, list]:
         neutral = self._neutral(targets)

@@ -80,7 +80,7 @@ def bake(
     weights = vectors[:, strongest].T / len(codes) ** 0.5
     modes = weights @ centred
     unit = modes / modes.norm(dim=1, keepdim=True)
-    _, _, pivots = qr(unit.numpy(), mode="economic", pivoting=True)
+    pivots = qr(unit.numpy(), mode="economic", pivoting=True)[-1]
     controls = torch.from_numpy(np.unique(pivots[: len(modes)] // 3)).long()
     modes = modes.view(len(modes), -1, 3)
     solve = torch.linalg.pinv(modes[:, controls].flatten(1).T)

@@ -17,6 +17,7 @@ from avatar_viewer.data.head_sampler import DETAIL_ANCHORS
 from avatar_viewer.data.heads import load_heads
 from avatar_viewer.expression.arkit import learn_arkit_map, save_arkit_map
 from avatar_viewer.files import written_aside
+from avatar_viewer.head.identity_sdf import IdentitySDF
 from avatar_viewer.head.nphm import CODES_FILE, NPHM, load_nphm
 from avatar_viewer.training.head_codes import (
     Codebooks,
@@ -80,6 +81,7 @@ def train_head(config: HeadTraining, nphm: NPHM | None = None) -> Path:
         anchor_layer = nphm.identity_sdf.anchor_mlp[-1]
         assert isinstance(anchor_layer, torch.nn.Linear)
         anchor_layer.bias.data.copy_(heads.anchors.mean(dim=0).flatten())
+    assert isinstance(nphm.identity_sdf, IdentitySDF)
     codes = Codebooks(
         shape_identity_codes(heads.canonical, heads.anchors, nphm.identity_sdf),
         linear_expression_codes(heads.weights, nphm.expression_dim),
@@ -135,6 +137,7 @@ def identity_losses(
     values = nphm.sdf(probes, code)
     (gradient,) = torch.autograd.grad(values.sum(), probes, create_graph=True)
     off_values = torch.cat([values[:, points:], nphm.sdf(off_points[:, free:], code)], dim=1)
+    assert isinstance(nphm.identity_sdf, IdentitySDF)
     local = nphm.identity_sdf.local_codes(code)[:, : 2 * nphm.identity_sdf.pairs]
     anchors = heads.anchors[identities].to(code)
     return {
