@@ -57,8 +57,8 @@ class BakedExpressions:
         """z_exp [E] -> about what `nphm.deform` says of all vertices: [V,3]."""
         exact = nphm.deform(head.vertices[self.controls], identity, z)
         coefficients = self.solve @ (exact - self.mean[self.controls]).flatten()
-        moved = coefficients @ self.modes.flatten(1)
-        return self.mean + moved.view_as(self.mean)
+        moved = torch.addmv(self.mean.flatten(), self.modes.flatten(1).T, coefficients)
+        return moved.view_as(self.mean)
 
     def to(self, device: torch.device) -> BakedExpressions:
         """The same on another device."""
