@@ -16,6 +16,9 @@ from avatar_viewer.live.screenshot import read_screenshot
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
+CAPTURES = 40
+"""A tenth of a second each: the few-step picture stands that long before the full one follows."""
+
 
 @pytest.fixture
 def one_thread():
@@ -36,7 +39,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
     window = demo_window
     avatar = Avatar.load(DEMO_FOLDER)
     window.wait(lambda: (window.picture() > 200).mean() > 0.2, "the avatar on white")
-    start = window.still_picture()
+    start = window.still_picture(CAPTURES)
 
     window.drag(window.on_pad(0.5, 0.5), window.on_pad(0, 1))
     surprised = settled_after(window, start, 0.005)
@@ -52,7 +55,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
     assert np.abs(np.array(shot.request.expression.values) - corner).max() < 0.1
     assert shot.request.camera != avatar.info.default_view.camera(*pixels.shape[1::-1])
     assert np.array_equal(avatar.render(shot.request).rgb, pixels)
-    turned = window.still_picture()  # on a busy machine the few-step picture may stand long before
+    turned = window.still_picture(CAPTURES)
     shown = Image.fromarray(pixels).resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BILINEAR)
     assert np.abs(np.asarray(shown, int) - turned).mean() < 3
 
@@ -61,7 +64,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
     window.type("broken")
     window.key("Return")
     window.wait_for_message(is_error=True)
-    assert np.array_equal(window.still_picture(), turned)
+    assert np.array_equal(window.still_picture(CAPTURES), turned)
     window.key("r", "c")
     window.wait(lambda: changed(start, window.picture()) < 0.001, "the first picture again")
 
@@ -72,7 +75,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
 def settled_after(window: WindowDriver, before: np.ndarray, part: float) -> np.ndarray:
     """The picture at rest, once more than a part of it has changed."""
     window.wait(lambda: changed(before, window.picture()) > part, "another picture")
-    return window.still_picture()
+    return window.still_picture(CAPTURES)
 
 
 def changed(before: np.ndarray, after: np.ndarray) -> float:

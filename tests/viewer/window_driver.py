@@ -116,8 +116,8 @@ class WindowDriver:
         left, top = PICTURE_ORIGIN
         return self.capture()[top : top + PICTURE_PX, left : left + PICTURE_PX]
 
-    def still_picture(self) -> np.ndarray:
-        """The picture once it has stopped changing."""
+    def still_picture(self, captures: int = 12) -> np.ndarray:
+        """The picture once so many captures in a row have been alike."""
         last = self.picture()
         still = 0
 
@@ -126,7 +126,7 @@ class WindowDriver:
             now = self.picture()
             still = still + 1 if np.array_equal(now, last) else 0
             last = now
-            return still >= 12
+            return still >= captures
 
         self.wait(settled, "a picture at rest")
         return last
