@@ -16,6 +16,7 @@ PACKAGE = Path(avatar_viewer.__file__).parent
 LEVELS = (
     {"__main__"},
     {"cli"},
+    {"commands"},
     {"viewer"},
     {"live"},
     {"evaluation", "training"},
