@@ -14,6 +14,8 @@ from torch.nn import functional
 
 from avatar_viewer.data.check import check_data
 from avatar_viewer.data.frames import read_frames
+from avatar_viewer.data.head_frame import read_head_frame
+from avatar_viewer.data.person import person_identity
 from avatar_viewer.diffusion.autoencoder import (
     NORM_GROUPS,
     build_autoencoder,
@@ -24,6 +26,8 @@ from avatar_viewer.diffusion.autoencoder import (
     with_fold,
 )
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.nphm import load_nphm
+from avatar_viewer.raster.camera import project
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.weights import load_network, save_network
 
@@ -47,6 +51,10 @@ class VaeTraining:
     """Early steps see this many pixels a side, and accordingly more crops a picture."""
     crop_fraction: float = 0.7
     """How much of the steps uses crops; the rest sees whole pictures, as inference does."""
+    head: Path | None = None
+    """A trained head model's folder, for `detail_share`."""
+    detail_share: float = 0.0
+    """Part of the crops that lies around lips, lids and nose: small, but what people look at."""
     fold: int = 4
     """Blocks of this many pixels squared are taken as channels."""
     channels: tuple[int, ...] = (96, 160)
@@ -68,6 +76,10 @@ class VaeTraining:
             size = getattr(self, name)
             if size < 1 or size % stride:
                 raise AvatarError(f"{name}: expected a multiple of {stride}, found {size}")
+        if not 0 <= self.detail_share <= 1 or (self.detail_share > 0 and self.head is None):
+            raise AvatarError(
+                f"detail_share: expected 0 to 1, and a head beside it, found {self.detail_share}"
+            )
         if self.crop_px > self.resolution_px:
             raise AvatarError(
                 f"crop_px: expected at most resolution_px ({self.resolution_px}), "
@@ -100,10 +112,15 @@ def train_vae(config: VaeTraining) -> None:
     run = Run(config.out, {"vae": vae}, config.loop)
     pictures = load_pictures(config.data, "train", config.resolution_px)
     held_out = load_pictures(config.data, "test", config.resolution_px)
+    places = None if config.head is None else detail_places(config, config.head)
 
     def loss_function(step: int, generator: torch.Generator) -> Tensor:
         whole = step >= config.crop_fraction * config.loop.steps
-        batch = _batch(pictures, config, generator, whole).to(run.device)
+        if whole:
+            batch = _whole(pictures, config, generator)
+        else:
+            batch = _crops(pictures, places, config, generator)
+        batch = batch.to(run.device)
         return _loss(vae, batch, config, generator)
 
     def sample(path: Path) -> None:
@@ -127,18 +144,39 @@ def train_vae(config: VaeTraining) -> None:
         save_network(vae, config.out / "vae")
 
 
-def _batch(
-    pictures: Tensor, config: VaeTraining, generator: torch.Generator, whole: bool
+def detail_places(config: VaeTraining, head: Path) -> Tensor:
+    """[N,A,2] row and column of the head's detail anchors in each training picture, by the
+    canonical pose: an expression moves them by less than a crop."""
+    nphm, records = load_nphm(head), read_frames(config.data, "train")
+    anchors = nphm.anchors(person_identity(nphm, head, config.data, records))
+    anchors = anchors[list(nphm.config["detail_anchors"])].detach()
+    frame = read_head_frame(config.data, nphm)
+    cameras = [frame.camera(record.camera, config.resolution_px) for record in records]
+    return torch.stack([project(anchors, camera)[0].flip(1) for camera in cameras])
+
+
+def _whole(pictures: Tensor, config: VaeTraining, generator: torch.Generator) -> Tensor:
+    return to_signed(pictures[_chosen(pictures, config, generator)])
+
+
+def _crops(
+    pictures: Tensor, places: Tensor | None, config: VaeTraining, generator: torch.Generator
 ) -> Tensor:
-    chosen = torch.randint(len(pictures), (config.batch_size,), generator=generator)
-    if whole:
-        return to_signed(pictures[chosen])
-    limit = config.resolution_px - config.crop_px + 1
-    crops = []
-    for index in chosen.repeat((config.resolution_px // config.crop_px) ** 2):
-        y, x = torch.randint(limit, (2,), generator=generator).tolist()
-        crops.append(pictures[index, :, y : y + config.crop_px, x : x + config.crop_px])
+    """As many pixels as in whole pictures."""
+    size, crops = config.crop_px, []
+    chosen = _chosen(pictures, config, generator)
+    for index in chosen.repeat((config.resolution_px // size) ** 2):
+        corner = torch.randint(config.resolution_px - size + 1, (2,), generator=generator)
+        if places is not None and torch.rand(1, generator=generator) < config.detail_share:
+            anchor = torch.randint(places.shape[1], (1,), generator=generator)
+            corner = places[index, anchor[0]] - torch.rand(2, generator=generator) * (size - 1)
+        y, x = corner.clamp(0, config.resolution_px - size).int().tolist()
+        crops.append(pictures[index, :, y : y + size, x : x + size])
     return to_signed(torch.stack(crops))
+
+
+def _chosen(pictures: Tensor, config: VaeTraining, generator: torch.Generator) -> Tensor:
+    return torch.randint(len(pictures), (config.batch_size,), generator=generator)
 
 
 def _loss(vae, rgb: Tensor, config: VaeTraining, generator: torch.Generator) -> Tensor:

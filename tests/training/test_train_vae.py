@@ -11,14 +11,17 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
-from tiny import write_tiny_frames
+from tiny import tiny_nphm, write_tiny_frames
 
 from avatar_viewer.config import from_plain, to_plain
+from avatar_viewer.data.head_frame import HeadFrame
 from avatar_viewer.diffusion.autoencoder import decode, encode, fold_of, pixels_per_latent
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.nphm import load_nphm
+from avatar_viewer.training import vae as vae_module
 from avatar_viewer.training.loop import LoopConfig
 from avatar_viewer.training.vae import VaeTraining, load_pictures, to_signed, train_vae
-from avatar_viewer.weights import load_network
+from avatar_viewer.weights import load_network, save_network
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,40 @@ def test_a_better_decoder_takes_the_same_latents(data: Path, run: Path, tmp_path
         rgb = to_signed(pictures)
         assert torch.equal(encode(first, rgb), encode(second, rgb))
     assert psnr(second, pictures) > psnr(first, pictures)
+
+
+def test_a_share_of_the_crops_lies_around_details(data: Path, tmp_path: Path):
+    """Pictures that are black but for the rows and columns of one place."""
+    settings = replace(config(data, tmp_path), head=tmp_path, detail_share=1.0, crop_px=8)
+    pictures = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
+    places = torch.tensor([[5.0, 20.0], [16.0, 16.0], [40.0, -3.0]])  # the last is not in view
+    for picture, (row, column) in zip(pictures, places[:2].int().tolist(), strict=False):
+        picture[:, row, column] = 255
+    generator = torch.Generator().manual_seed(0)
+    crops = vae_module._crops(pictures[:2], places[:2, None], settings, generator)
+    assert len(crops) == 2 * 16 and (crops.amax((1, 2, 3)) == 1).all()
+    crops = vae_module._crops(pictures, places[:, None], settings, generator)
+    assert crops.shape[1:] == (3, 8, 8)
+    rarely = replace(settings, detail_share=0.0)
+    crops = vae_module._crops(pictures[:2], places[:2, None], rarely, generator)
+    assert (crops.amax((1, 2, 3)) == 1).float().mean() < 0.5
+
+
+def test_details_are_where_the_camera_sees_the_heads_anchors(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    nphm = tiny_nphm()
+    nphm.register_to_config(detail_anchors=(0, 2), units_per_metre=1.0)
+    save_network(nphm, tmp_path / "head")
+    identity = torch.randn(nphm.identity_dim)
+    monkeypatch.setattr(vae_module, "person_identity", lambda *arguments: identity)
+    monkeypatch.setattr(vae_module, "read_head_frame", lambda *arguments: HeadFrame((0, 0, 0), 1.0))
+    places = vae_module.detail_places(config(data, tmp_path), tmp_path / "head")
+    assert places.shape == (10, 2, 2)
+    x, y, z = load_nphm(tmp_path / "head").anchors(identity)[2].tolist()
+    focal_px = 16 / np.tan(np.radians(15))  # the camera of `write_tiny_frames`
+    expected = (16 - focal_px * y / (2.5 - z), 16 + focal_px * x / (2.5 - z))
+    assert places[4, 1].tolist() == pytest.approx(expected, abs=1e-3)
 
 
 def test_bfloat16_trains_too(data: Path, tmp_path: Path):
