@@ -53,6 +53,17 @@ class ExpressionCode:
         return torch.tensor(self.values, dtype=torch.float32)
 
 
+def is_rigid(matrix: np.ndarray) -> bool:
+    """Whether a finite [4,4] matrix turns and moves, and neither scales nor mirrors."""
+    rotation = matrix[:3, :3]
+    return (
+        bool(np.isfinite(matrix).all())
+        and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
+        and bool(np.linalg.det(rotation) > 0)
+        and np.allclose(matrix[3], (0, 0, 0, 1))
+    )
+
+
 @dataclass(frozen=True)
 class Camera:
     """A pinhole camera without distortion; its principal point is the picture's centre."""
@@ -75,14 +86,7 @@ class Camera:
             len(self.camera_from_world),
         )
         matrix = np.asarray(self.camera_from_world, dtype=np.float64).reshape(4, 4)
-        rotation = matrix[:3, :3]
-        rigid = (
-            bool(np.isfinite(matrix).all())
-            and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
-            and np.linalg.det(rotation) > 0
-            and np.allclose(matrix[3], (0, 0, 0, 1))
-        )
-        _expect(rigid, "camera_from_world", "a rigid 4x4 matrix", "another matrix")
+        _expect(is_rigid(matrix), "camera_from_world", "a rigid 4x4 matrix", "another matrix")
         _expect(0 < self.fov_deg < 180, "fov_deg", "an angle in (0, 180)", self.fov_deg)
         for name in ("width", "height"):
             size = getattr(self, name)

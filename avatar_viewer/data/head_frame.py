@@ -10,7 +10,7 @@ import numpy as np
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.frame import ORIGIN_FROM_EYES_M
 from avatar_viewer.head.nphm import NPHM
-from avatar_viewer.stages import Camera
+from avatar_viewer.stages import Camera, is_rigid
 from avatar_viewer.weights import read_json
 
 PERSON_FILE = "person.json"
@@ -98,13 +98,6 @@ def rigid_matrix(numbers: object, place: str) -> np.ndarray:
         raise AvatarError(
             f"{place}: expected 16 numbers of a rigid 4x4 matrix, found something else"
         ) from error
-    rotation = matrix[:3, :3]
-    rigid = (
-        bool(np.isfinite(matrix).all())
-        and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
-        and np.linalg.det(rotation) > 0
-        and np.allclose(matrix[3], (0, 0, 0, 1))
-    )
-    if not rigid:
+    if not is_rigid(matrix):
         raise AvatarError(f"{place}: expected a rigid 4x4 matrix, found another matrix")
     return matrix
