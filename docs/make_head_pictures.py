@@ -21,7 +21,7 @@ from torch import Tensor
 
 from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS, HeadSampler, HeadScans
 from avatar_viewer.data.heads import load_heads
-from avatar_viewer.expression.arkit import load_arkit_map
+from avatar_viewer.head.arkit import load_arkit_map
 from avatar_viewer.head.arkit_units import unit_weights
 from avatar_viewer.head.fit import fit_expressions
 from avatar_viewer.head.fit_scan import CodePrior, fit_scan

@@ -22,7 +22,7 @@ from avatar_viewer.data.registered import registered_points, surface_places
 from avatar_viewer.diffusion.triplane import Box
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression.arkit import learn_arkit_map
-from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map
+from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map, save_arkit_map
 from avatar_viewer.head.baked_expressions import bake, snapshot_codes
 from avatar_viewer.head.fit import fit_expressions
 from avatar_viewer.head.fit_scan import CodePrior, fit_scan
@@ -117,7 +117,11 @@ def load_person(
     baked = load_baked(cache / BAKED_FILE, canonical)
     poser = HeadPoser(nphm, canonical, identity, vertex_normals, baked=baked)
     person = Person(records, codes, poser, read_head_frame(data, nphm))
-    poser.arkit_map = person_arkit_map(person, head)
+    if (cache / ARKIT_MAP_FILE).exists():
+        poser.arkit_map = load_arkit_map(cache)
+    elif (learned := person_arkit_map(person, head)) is not None:
+        poser.arkit_map = learned
+        save_arkit_map(learned, cache)
     return person
 
 

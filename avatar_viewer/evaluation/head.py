@@ -21,8 +21,8 @@ from torch import Tensor
 
 from avatar_viewer.data.head_sampler import LIP_AND_LID_ANCHORS, HeadScans
 from avatar_viewer.data.heads import load_heads
-from avatar_viewer.expression.arkit import ArkitMap, load_arkit_map
 from avatar_viewer.files import ensure_writable, written_aside
+from avatar_viewer.head.arkit import ArkitMap, load_arkit_map
 from avatar_viewer.head.baked_expressions import bake, baking_error_mm, snapshot_codes
 from avatar_viewer.head.fit import fit_expressions
 from avatar_viewer.head.fit_scan import CodePrior, fit_scan

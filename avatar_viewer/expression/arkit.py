@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map, save_arkit_map
-
-__all__ = ["ARKIT_MAP_FILE", "ArkitMap", "learn_arkit_map", "load_arkit_map", "save_arkit_map"]
+from avatar_viewer.head.arkit import ArkitMap
 
 
 def learn_arkit_map(

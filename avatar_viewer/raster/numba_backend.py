@@ -182,7 +182,7 @@ def _interpolate(triangle, barycentric, faces, attributes):
 @_compiled
 def _vertex_normals(vertices, faces):
     normals = np.zeros_like(vertices)
-    for face in range(len(faces)):  # by scalars: views of rows would take three times as long
+    for face in range(len(faces)):  # by scalars: views of rows take 2.6 times as long
         i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
         ax, ay, az = vertices[i, 0], vertices[i, 1], vertices[i, 2]
         u = (vertices[j, 0] - ax, vertices[j, 1] - ay, vertices[j, 2] - az)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from avatar_viewer.data.head_sampler import DETAIL_ANCHORS
 from avatar_viewer.data.heads import load_heads
-from avatar_viewer.expression.arkit import learn_arkit_map, save_arkit_map
+from avatar_viewer.expression.arkit import learn_arkit_map
 from avatar_viewer.files import written_aside
+from avatar_viewer.head.arkit import save_arkit_map
 from avatar_viewer.head.identity_sdf import IdentitySDF
 from avatar_viewer.head.nphm import CODES_FILE, NPHM, load_nphm
 from avatar_viewer.training.head_codes import (

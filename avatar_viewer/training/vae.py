@@ -112,7 +112,7 @@ def train_vae(config: VaeTraining) -> None:
     run = Run(config.out, {"vae": vae}, config.loop)
     pictures = load_pictures(config.data, "train", config.resolution_px)
     held_out = load_pictures(config.data, "test", config.resolution_px)
-    places = None if config.head is None else detail_places(config, config.head)
+    places = detail_places(config, config.head) if config.head and config.detail_share else None
 
     def loss_function(step: int, generator: torch.Generator) -> Tensor:
         whole = step >= config.crop_fraction * config.loop.steps

@@ -239,3 +239,8 @@ def test_a_person_with_weights_gets_the_map(
     assert torch.equal(person.poser.identity, load_codes(head)["identity"][0])
     assert person.poser.arkit_map is not None
     torch.testing.assert_close(person.poser.arkit_map.matrix, true.matrix, atol=1e-4, rtol=0)
+
+    monkeypatch.setattr(persons, "person_arkit_map", None)  # it is not learned again
+    again = load_person(weighted, head, tmp_path / "cache").poser.arkit_map
+    assert again is not None and person.poser.arkit_map is not None
+    assert torch.equal(again.matrix, person.poser.arkit_map.matrix)

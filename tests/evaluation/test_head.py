@@ -18,7 +18,7 @@ from avatar_viewer.evaluation.head import (
     table,
     to_surface,
 )
-from avatar_viewer.expression.arkit import ArkitMap
+from avatar_viewer.head.arkit import ArkitMap
 from avatar_viewer.head.fit_scan import CodePrior
 from avatar_viewer.head.mesh_extraction import Extraction, extract_head
 from avatar_viewer.head.storage import CANONICAL_HEAD_FILE, load_canonical_head

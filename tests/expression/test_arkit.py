@@ -3,13 +3,8 @@ import pytest
 import torch
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.expression.arkit import (
-    ARKIT_MAP_FILE,
-    ArkitMap,
-    learn_arkit_map,
-    load_arkit_map,
-    save_arkit_map,
-)
+from avatar_viewer.expression.arkit import learn_arkit_map
+from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map, save_arkit_map
 from avatar_viewer.head.arkit_units import ARKIT_UNITS, unit_weights
 from avatar_viewer.weights import save_tensors
 

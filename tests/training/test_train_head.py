@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from avatar_viewer.data.heads import load_heads
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.expression.arkit import load_arkit_map
+from avatar_viewer.head.arkit import load_arkit_map
 from avatar_viewer.head.nphm import NPHM, load_codes, load_nphm
 from avatar_viewer.training import loop
 from avatar_viewer.training.head import HeadTraining, train_head
