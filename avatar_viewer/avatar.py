@@ -10,23 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
 from PIL import Image
 from torch import Tensor
 
 from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
-from avatar_viewer.avatar_info import AvatarInfo
 from avatar_viewer.device import Compute, best_compute
 from avatar_viewer.diffusion.autoencoder import (
-    Autoencoder,
     decode,
     pixels_per_latent,
     to_uint8,
 )
-from avatar_viewer.diffusion.denoiser import Denoiser
+from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.diffusion.samplers import initial_noise, sample
 from avatar_viewer.errors import AvatarError, one_line
-from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.raster.gbuffer import rasterize
 from avatar_viewer.raster.shading import shade
 from avatar_viewer.stages import (
@@ -41,9 +37,10 @@ from avatar_viewer.stages import (
 STAGE_PARTS = {
     "head": "head or avatar.yaml",
     "raster": "head or avatar.yaml",
+    "surface": "decoder",
     "condition": "triplane or expression_encoder",
     "denoise": "unet, controlnet or scheduler",
-    "decode": "vae",
+    "decode": "vae or decoder",
 }
 """Which files a failing stage points to; the stages in their order."""
 
@@ -54,17 +51,10 @@ KEPT_VIEWS = 8
 class Avatar:
     """A person's trained avatar; nothing in it changes after loading but bounded caches."""
 
-    def __init__(
-        self,
-        info: AvatarInfo,
-        head: HeadPoser,
-        denoiser: Denoiser,
-        vae: Autoencoder,
-        schedule: DDIMScheduler,
-        compute: Compute,
-    ) -> None:
-        self.info, self.head, self.schedule, self.compute = info, head, schedule, compute
-        self.denoiser, self.vae = denoiser, vae
+    def __init__(self, parts: Parts, compute: Compute) -> None:
+        """Without a rigged decoder among its parts the autoencoder's own draws the pictures."""
+        self.parts, self.compute = parts, compute
+        self.info, self.head, self.denoiser, self.vae, self.schedule, self.decoder = parts
         self._conditioned: dict[tuple[ExpressionCode, Camera, bool], Conditioning] = {}
 
     @staticmethod
@@ -80,28 +70,31 @@ class Avatar:
         """
         folder = resolve(source, progress)
         compute = compute or best_compute()
-        avatar = Avatar(*load_parts(folder, compute, progress), compute)
+        avatar = Avatar(load_parts(folder, compute, progress), compute)
         progress("trial picture")
         avatar._check_renders(folder)
         return avatar
 
     def save(self, folder: Path) -> None:
         """Write the avatar's folder, weights in float16; avatar.yaml comes last."""
-        save_parts(Parts(self.info, self.head, self.denoiser, self.vae, self.schedule), folder)
+        save_parts(self.parts, folder)
 
     @torch.inference_mode()
     def _check_renders(self, folder: Path) -> None:
         """Render a tiny picture: some faults of a config.json show only when it is used."""
         size_px = 2 * self.pixels_per_bottleneck
         info = replace(self.info, resolution_px=size_px)
-        tiny = Avatar(info, self.head, self.denoiser, self.vae, self.schedule, self.compute)
+        tiny = Avatar(self.parts._replace(info=info), self.compute)
         camera = info.default_view.camera(size_px, size_px)
         request = RenderRequest(info.corners[0].expression, camera, steps=1, sampler=info.sampler)
         stage_ms: dict[str, float] = {}
         try:
             tiny._image(request, lambda: False, stage_ms)
         except Exception as error:
-            failed = next(parts for stage, parts in STAGE_PARTS.items() if stage not in stage_ms)
+            unfinished = STAGE_PARTS.keys() - stage_ms.keys()
+            if self.decoder is None:
+                unfinished -= {"surface"}
+            failed = next(parts for stage, parts in STAGE_PARTS.items() if stage in unfinished)
             raise AvatarError(
                 f"{folder}: {failed}: expected configs that can run, found: {one_line(error)}"
             ) from error
@@ -121,7 +114,7 @@ class Avatar:
             )
         stage_ms: dict[str, float] = {}
         if request.show == "image":
-            rgb = self._image(request, cancelled, stage_ms)
+            rgb = crop_and_resize(self._image(request, cancelled, stage_ms), request.camera)
         else:
             rgb = self._layer(request, stage_ms)
         return Frame(request, rgb, stage_ms)
@@ -130,21 +123,39 @@ class Avatar:
         self, request: RenderRequest, cancelled: Callable[[], bool], stage_ms: dict[str, float]
     ) -> np.ndarray:
         camera = network_camera(request.camera, self.info.resolution_px, self.pixels_per_bottleneck)
-        conditioning = self._condition(replace(request, camera=camera), stage_ms)
+        request = replace(request, camera=camera)
+        conditioning = self._condition(request, stage_ms)
         with _timed(stage_ms, "denoise"):
-            noise = self.noise(camera, request.seed)
-            latents = sample(
-                lambda x, t: self.denoiser(x.to(self.compute.dtype), t, conditioning),
-                noise.to(self.compute.device),
-                self.schedule,
-                steps=request.steps,
-                sampler=request.sampler,
-                seed=request.seed,
-                cancelled=cancelled,
-            )
+            latents = self._denoised(request, conditioning, cancelled)
         with _timed(stage_ms, "decode"):
-            rgb = to_uint8(decode(self.vae, latents.to(self.compute.dtype))[0]).cpu().numpy()
-            return crop_and_resize(rgb, request.camera)
+            rgb = self._decoded(latents.to(self.compute.dtype), request, conditioning)
+            return to_uint8(rgb[0]).cpu().numpy()
+
+    def _denoised(
+        self, request: RenderRequest, conditioning: Conditioning, cancelled: Callable[[], bool]
+    ) -> Tensor:
+        return sample(
+            lambda x, t: self.denoiser(x.to(self.compute.dtype), t, conditioning),
+            self.noise(request.camera, request.seed).to(self.compute.device),
+            self.schedule,
+            steps=request.steps,
+            sampler=request.sampler,
+            seed=request.seed,
+            cancelled=cancelled,
+        )
+
+    def _decoded(
+        self, latents: Tensor, request: RenderRequest, conditioning: Conditioning
+    ) -> Tensor:
+        if self.decoder is None or conditioning.surface is None:
+            return decode(self.vae, latents)
+        codes = request.expression.tensor()[None].to(latents)
+        return self.decoder(latents, conditioning.surface, codes).clamp(-1, 1)
+
+    @torch.inference_mode()
+    def latents(self, request: RenderRequest) -> Tensor:
+        """[1,C,h,w] what is decoded to the picture of a request for one of the networks' sizes."""
+        return self._denoised(request, self._condition(request, {}), lambda: False)
 
     def _layer(self, request: RenderRequest, stage_ms: dict[str, float]) -> np.ndarray:
         gbuffer = self._gbuffer(request, stage_ms)
@@ -161,23 +172,33 @@ class Avatar:
             scale = self.denoiser.pixels_per_latent / pixels_per_latent(self.vae)
             camera = scaled_camera(request.camera, scale)
             gbuffer = self._gbuffer(replace(request, camera=camera), stage_ms)
+            surface = None
+            if self.decoder is not None:
+                with _timed(stage_ms, "surface"):
+                    surface = self._looked_up(request, self.decoder)
             with _timed(stage_ms, "condition"):
                 codes = request.expression.tensor()[None].to(self.compute.device)
                 full = self.denoiser.condition([gbuffer], codes)
                 conditioning = Conditioning(
-                    full.control.to(self.compute.dtype).contiguous(
-                        memory_format=torch.channels_last
-                    ),
+                    self._laid_out(full.control),
                     full.expression_tokens.to(self.compute.dtype),
+                    surface,
                 )
             while len(self._conditioned) >= KEPT_VIEWS:
                 self._conditioned.pop(next(iter(self._conditioned)))
             self._conditioned[key] = conditioning
         return self._conditioned[key]
 
+    def _looked_up(self, request: RenderRequest, decoder: RiggedDecoder) -> Tensor:
+        """What the decoder sees of the surface, in the picture's own size."""
+        return self._laid_out(decoder.look_up([self._gbuffer(request, {})]))
+
+    def _laid_out(self, image: Tensor) -> Tensor:
+        return image.to(self.compute.dtype).contiguous(memory_format=torch.channels_last)
+
     def _gbuffer(self, request: RenderRequest, stage_ms: dict[str, float]) -> GBuffer:
         with _timed(stage_ms, "head"):
-            mesh = self.head.pose(request.expression, exact=request.exact_head)
+            mesh = self.head.pose_whole(request.expression, exact=request.exact_head)
         with _timed(stage_ms, "raster"):
             return rasterize(mesh, request.camera)
 

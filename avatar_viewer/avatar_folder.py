@@ -5,8 +5,9 @@ head/  triplane/  expression_encoder/  unet/  controlnet/  vae/
                    config.json and safetensors of one network each;
                    head/ also has canonical_head.safetensors and, for drags on a CPU,
                    baked_expressions.safetensors; arkit_map.safetensors where the avatar's data
-                   had ARKit weights
+                   had ARKit weights; hull.safetensors where hair and shoulders have a mesh too
 scheduler/         the noise schedule
+decoder/           a rigged decoder, where the avatar has one in place of the autoencoder's
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from avatar_viewer.diffusion.autoencoder import Autoencoder, load_autoencoder, p
 from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, ExpressionEncoder
 from avatar_viewer.diffusion.denoiser import Denoiser
 from avatar_viewer.diffusion.expression_attention import expression_tokens, load_unet
+from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.diffusion.samplers import REGRESSION
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.errors import AvatarError, one_line
@@ -34,13 +36,15 @@ from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.head.storage import (
     BAKED_FILE,
     CANONICAL_HEAD_FILE,
+    HULL_FILE,
     load_baked,
     load_canonical_head,
+    load_hull,
     save_baked,
     save_canonical_head,
+    save_hull,
 )
 from avatar_viewer.raster.gbuffer import vertex_normals
-from avatar_viewer.stages import CanonicalHead
 from avatar_viewer.weights import load_network, read_json, save_network
 
 
@@ -52,6 +56,8 @@ class Parts(NamedTuple):
     denoiser: Denoiser
     vae: Autoencoder
     schedule: DDIMScheduler
+    decoder: RiggedDecoder | None = None
+    """None: the autoencoder's own decodes."""
 
 
 def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) -> Parts:
@@ -69,12 +75,21 @@ def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) 
     progress("decoder")
     vae = load_autoencoder(folder / "vae", compute.dtype)
     schedule = _load_schedule(folder / "scheduler" / "scheduler_config.json")
+    has_decoder = (folder / "decoder").is_dir()
+    decoder = load_network(RiggedDecoder, folder / "decoder") if has_decoder else None
     denoiser = Denoiser(triplane, encoder, unet, controlnet)
-    _check_fit(folder, info, head, denoiser, vae)
+    parts = Parts(info, head, denoiser, vae, schedule, decoder)
+    _check_fit(folder, parts)
     layout: dict[str, Any] = {"memory_format": torch.channels_last}
     for network in (denoiser, vae):
         nn.Module.to(network, compute.device, **layout)
-    return Parts(info, head, denoiser, vae, schedule)
+    if decoder is not None:
+        nn.Module.to(decoder, compute.device, **layout)
+        # The planes stay float32, in which they are looked up.
+        for name, module in decoder.named_children():
+            if name != "triplane":
+                module.to(compute.dtype)
+    return parts
 
 
 def save_parts(parts: Parts, folder: Path) -> None:
@@ -86,12 +101,16 @@ def save_parts(parts: Parts, folder: Path) -> None:
         save_baked(folder / "head" / BAKED_FILE, head.baked)
     if head.arkit_map is not None:
         save_arkit_map(head.arkit_map, folder / "head")
+    if head.hull is not None:
+        save_hull(folder / "head" / HULL_FILE, head.hull)
     save_network(denoiser.triplane, folder / "triplane")
     save_network(denoiser.encoder, folder / "expression_encoder")
     save_network(denoiser.unet, folder / "unet")
     save_network(denoiser.controlnet, folder / "controlnet")
     save_network(parts.vae, folder / "vae")
     parts.schedule.save_pretrained(folder / "scheduler")
+    if parts.decoder is not None:
+        save_network(parts.decoder, folder / "decoder")
     write_avatar_info(parts.info, folder / "avatar.yaml")
 
 
@@ -124,7 +143,7 @@ def resolve(source: str | Path, progress: Callable[[str], None]) -> Path:
 
 
 def load_head(folder: Path, device: torch.device) -> HeadPoser:
-    """The head of an avatar; without baked expressions or ARKit map where the folder has none."""
+    """The head of an avatar; without baked expressions, ARKit map or hull where it has none."""
     nphm = load_network(NPHM, folder)
     head, identity = load_canonical_head(folder / CANONICAL_HEAD_FILE)
     if len(identity) != nphm.identity_dim:
@@ -132,14 +151,18 @@ def load_head(folder: Path, device: torch.device) -> HeadPoser:
             f"{folder / CANONICAL_HEAD_FILE}: expected an identity code of "
             f"{nphm.identity_dim} values, found {len(identity)}"
         )
-    on_device = CanonicalHead(head.vertices.to(device), head.faces.to(device))
     nn.Module.to(nphm, device)
-    path = folder / BAKED_FILE
-    baked = load_baked(path, head).to(device) if path.exists() else None
-    arkit_map = _load_arkit_map(folder, nphm)
-    return HeadPoser(
-        nphm, on_device, identity.to(device), vertex_normals, baked=baked, arkit_map=arkit_map
+    path, hull_path = folder / BAKED_FILE, folder / HULL_FILE
+    poser = HeadPoser(
+        nphm,
+        head.to(device),
+        identity.to(device),
+        vertex_normals,
+        baked=load_baked(path, head).to(device) if path.exists() else None,
+        arkit_map=_load_arkit_map(folder, nphm),
     )
+    poser.hull = load_hull(hull_path).to(device) if hull_path.exists() else None
+    return poser
 
 
 def _load_arkit_map(folder: Path, nphm: NPHM) -> ArkitMap | None:
@@ -169,10 +192,9 @@ def _load_schedule(path: Path) -> DDIMScheduler:
     return schedule
 
 
-def _check_fit(
-    folder: Path, info: AvatarInfo, head: HeadPoser, denoiser: Denoiser, vae: Autoencoder
-) -> None:
+def _check_fit(folder: Path, parts: Parts) -> None:
     """That the parts of a folder belong together."""
+    info, head, denoiser, vae, _, decoder = parts
     unet, controlnet = denoiser.unet.config, denoiser.controlnet.config
     encoder = denoiser.encoder.config
     channels = (GEOMETRY_CHANNELS + denoiser.triplane.features) * denoiser.fold_factor**2
@@ -191,6 +213,14 @@ def _check_fit(
     ):
         if expected != found:
             raise AvatarError(f"{folder}/{what}: expected {expected}, found {found}")
+    if decoder is not None:
+        for what, expected, found in (
+            ("latent channels", unet["in_channels"], decoder.config["latent_channels"]),
+            ("values of an expression", encoder["code_dim"], decoder.config["code_dim"]),
+            ("pixels per latent", size_px, decoder.pixels_per_latent),
+        ):
+            if expected != found:
+                raise AvatarError(f"{folder}/decoder: {what}: expected {expected}, found {found}")
     if size_px % denoiser.pixels_per_latent:
         raise AvatarError(
             f"{folder}/vae: expected a multiple of {denoiser.pixels_per_latent} pixels per latent, "

@@ -137,6 +137,10 @@ class CanonicalHead:
     def __post_init__(self) -> None:
         _check_mesh(self.vertices, self.faces)
 
+    def to(self, device: torch.device) -> CanonicalHead:
+        """The same on another device."""
+        return CanonicalHead(self.vertices.to(device), self.faces.to(device))
+
 
 @dataclass(frozen=True)
 class HeadMesh:
@@ -210,6 +214,8 @@ class Conditioning:
     """[B,C,H,W], the ControlNet's input: G-buffer and rigged features, folded space to depth."""
     expression_tokens: Tensor
     """[B,T,D], for the expression cross-attention."""
+    surface: Tensor | None = None
+    """[B,C,H,W], what a rigged decoder looked up; None where the avatar has none."""
 
     def __post_init__(self) -> None:
         _expect(self.control.ndim == 4, "control", "[B,C,H,W]", tuple(self.control.shape))

@@ -136,6 +136,23 @@ def test_stages_are_timed_in_order_and_kept_ones_take_none(avatar: Avatar):
     assert list(layer) == ["head", "raster", "shade"]
 
 
+def test_a_rigged_decoder_sees_head_and_hull_in_the_pictures_own_size():
+    avatar, bald = tiny_avatar(rigged=True), tiny_avatar(rigged=True)
+    bald.head.hull = None
+    request = requested(avatar, steps=1)
+    frame = avatar.render(request)
+    before = STAGES.index("condition")
+    assert list(frame.stage_ms) == [*STAGES[:before], "surface", *STAGES[before:]]
+    assert difference(frame.rgb, bald.render(request).rgb) > 1
+    for show in ("normal", "depth", "canonical"):
+        layer = replace(request, show=show)
+        assert difference(avatar.render(layer).rgb, bald.render(layer).rgb) > 0.1
+    # The decoder is asked for what the autoencoder would otherwise draw.
+    assert difference(frame.rgb, tiny_avatar().render(request).rgb) > 1
+    again = avatar.render(replace(request, seed=9))
+    assert list(again.stage_ms) == ["denoise", "decode"]
+
+
 def test_kept_views_are_bounded_and_give_the_same_picture_when_made_again():
     avatar = tiny_avatar()
     first = avatar.render(requested(avatar, steps=1)).rgb
@@ -257,14 +274,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
 
 
 def test_a_decoder_may_draw_larger_pictures_than_the_gbuffer(avatar: Avatar):
-    larger = Avatar(
-        replace(avatar.info, resolution_px=2 * RESOLUTION_PX),
-        avatar.head,
-        avatar.denoiser,
-        with_fold(avatar.vae, 8),
-        avatar.schedule,
-        FLOAT32,
-    )
+    info = replace(avatar.info, resolution_px=2 * RESOLUTION_PX)
+    larger = Avatar(avatar.parts._replace(info=info, vae=with_fold(avatar.vae, 8)), FLOAT32)
     small = avatar.render(requested(avatar)).rgb
     found = larger.render(requested(avatar, 2 * RESOLUTION_PX, 2 * RESOLUTION_PX)).rgb
     assert np.array_equal(found, small.repeat(2, axis=0).repeat(2, axis=1))

@@ -20,17 +20,18 @@ from avatar_viewer.avatar import Avatar
 from avatar_viewer.cli import main
 from avatar_viewer.errors import AvatarError
 
-NETWORKS = ("controlnet", "expression_encoder", "head", "triplane", "unet", "vae")
+NETWORKS = ("controlnet", "decoder", "expression_encoder", "head", "triplane", "unet", "vae")
 WEIGHTS = tuple(f"{name}/diffusion_pytorch_model.safetensors" for name in NETWORKS)
 BAKED = "head/baked_expressions.safetensors"
-TENSOR_FILES = (*WEIGHTS, "head/canonical_head.safetensors", BAKED)
+HULL = "head/hull.safetensors"
+TENSOR_FILES = (*WEIGHTS, "head/canonical_head.safetensors", BAKED, HULL)
 CONFIGS = tuple(f"{name}/config.json" for name in NETWORKS)
 FILES = ("avatar.yaml", *CONFIGS, *TENSOR_FILES, "scheduler/scheduler_config.json")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_avatar(tmp_path_factory.mktemp("whole"))
+    return write_tiny_avatar(tmp_path_factory.mktemp("whole"), rigged=True)
 
 
 @pytest.fixture
@@ -73,12 +74,18 @@ def test_a_damaged_file(folder: Path, file: str, damage: Callable[[Path], object
     if file == BAKED and damage is Path.unlink:  # the exact head does without
         assert Avatar.load(folder).head.baked is None
         return
+    if file == HULL and damage is Path.unlink:  # and without anything around it
+        assert Avatar.load(folder).head.hull is None
+        return
     assert load_error(folder).startswith(f"{folder / file}: ")
 
 
 @pytest.mark.parametrize("part", [*NETWORKS, "scheduler"])
 def test_a_missing_part(folder: Path, part: str):
     shutil.rmtree(folder / part)
+    if part == "decoder":  # the autoencoder's draws in its place
+        assert Avatar.load(folder).decoder is None
+        return
     assert str(folder / part) in load_error(folder)
 
 
@@ -140,11 +147,14 @@ def test_a_pickle_is_never_unpickled(folder: Path, tmp_path: Path, file: str, wr
         ("controlnet/config.json", {"controlnet_conditioning_channel_order": "x"}),
         ("controlnet/config.json", {"norm_num_groups": -1}),
         ("vae/config.json", {"scaling_factor": "x"}),
+        ("decoder/config.json", {"box_min": "x"}),
     ],
 )
 def test_a_config_that_only_fails_when_it_is_used(
     folder: Path, file: str, change: dict[str, object]
 ):
+    if file.startswith("vae"):  # not used where there is another decoder
+        shutil.rmtree(folder / "decoder")
     content = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps({**content, **change}))
     line = load_error(folder)
@@ -223,6 +233,8 @@ def test_a_wrong_config(folder: Path, file: str, changes: dict[str, object], wor
             {"linear.weight": slice(36), "linear.bias": slice(36)},
         ),
         ("triplane", {"channels": 1}, {"planes": (slice(None), slice(1))}),
+        ("decoder", {"code_dim": 7}, {"code.0.weight": (slice(None), slice(7))}),
+        ("decoder", {"latent_channels": 3}, {"enter.weight": (slice(None), slice(3))}),
     ],
 )
 def test_parts_that_do_not_belong_together(
@@ -241,6 +253,7 @@ def test_a_vae_of_another_scale(folder: Path):
     from avatar_viewer.diffusion.autoencoder import build_autoencoder
     from avatar_viewer.weights import save_network
 
+    shutil.rmtree(folder / "decoder")
     save_network(build_autoencoder((16,), 4, fold=2), folder / "vae")
     assert f"{folder}/vae: expected a multiple of 4 pixels per latent, found 2" in load_error(
         folder

@@ -16,12 +16,14 @@ from PIL import Image
 from torch import nn
 
 from avatar_viewer.avatar import Avatar
+from avatar_viewer.avatar_folder import Parts
 from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.data.frames import HeadFrame, read_frames
 from avatar_viewer.data.person import Person
 from avatar_viewer.device import Compute
 from avatar_viewer.diffusion.autoencoder import build_autoencoder
 from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
+from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.diffusion.samplers import training_schedule
 from avatar_viewer.head.baked_expressions import bake
 from avatar_viewer.head.mesh_cache import HeadPoser
@@ -145,16 +147,47 @@ def tiny_info() -> AvatarInfo:
     )
 
 
-def tiny_avatar() -> Avatar:
-    """An avatar in memory, in float32."""
+def tiny_hull() -> CanonicalHead:
+    """A cube behind the egg."""
+    cube = trimesh.creation.box((0.8, 0.8, 0.2))
+    vertices = torch.from_numpy(cube.vertices - np.array([0, 0, 0.5])).float()
+    return CanonicalHead(vertices, torch.from_numpy(cube.faces.copy()).int())
+
+
+def tiny_decoder() -> RiggedDecoder:
+    """One level of blocks of 4 x 4 pixels."""
+    nphm = tiny_nphm().config
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        decoder = RiggedDecoder(
+            LATENT_CHANNELS,
+            CODE_DIM,
+            channels=(16,),
+            blocks=(1,),
+            fold=PIXELS_PER_LATENT,
+            plane_channels=2,
+            plane_resolution=8,
+            box_min=tuple(nphm["box_min"]),
+            box_max=tuple(nphm["box_max"]),
+        )
+    fill_zero_layers(decoder)
+    return decoder.eval().requires_grad_(False)
+
+
+def tiny_avatar(*, rigged: bool = False) -> Avatar:
+    """An avatar in memory, in float32; if `rigged` with a hull and a rigged decoder too."""
     denoiser = tiny_denoiser().requires_grad_(False)
     fill_zero_layers(denoiser)
-    return Avatar(tiny_info(), tiny_poser(), denoiser, tiny_vae(), training_schedule(), FLOAT32)
+    poser, decoder = tiny_poser(), None
+    if rigged:
+        poser.hull, decoder = tiny_hull(), tiny_decoder()
+    networks = (denoiser, tiny_vae(), training_schedule(), decoder)
+    return Avatar(Parts(tiny_info(), poser, *networks), FLOAT32)
 
 
-def write_tiny_avatar(folder: Path) -> Path:
+def write_tiny_avatar(folder: Path, *, rigged: bool = False) -> Path:
     """The same avatar as a folder."""
-    tiny_avatar().save(folder)
+    tiny_avatar(rigged=rigged).save(folder)
     return folder
 
 

@@ -16,7 +16,7 @@ from avatar_viewer.config import DEMO_FOLDER
 class Train(Command):
     """Train a model; a run that was cut off goes on."""
 
-    model: tyro.conf.Positional[Literal["head", "vae", "prior", "avatar"]]
+    model: tyro.conf.Positional[Literal["head", "vae", "prior", "avatar", "decoder"]]
     """Which one."""
     config: Path
     """YAML; its fields are described by the dataclass that the training module reads."""
@@ -28,6 +28,10 @@ class Train(Command):
             from avatar_viewer.training.head import HeadTraining, train_head
 
             train_head(read_config(self.config, HeadTraining))
+        elif self.model == "decoder":
+            from avatar_viewer.training.decoder import DecoderTraining, train_decoder
+
+            train_decoder(read_config(self.config, DecoderTraining))
         elif self.model == "vae":
             from avatar_viewer.training.vae import VaeTraining, train_vae
 

@@ -60,16 +60,7 @@ class FrameRecord:
 
     def rgb(self, size_px: int, *, zoom: float = 1.0) -> np.ndarray:
         """[size,size,3] uint8: the picture over white, enlarged about its centre by `zoom`."""
-        try:
-            with Image.open(self.path) as picture:
-                rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
-        except (OSError, UnidentifiedImageError) as error:
-            raise AvatarError(
-                f"{self.path}: expected a readable picture, found: {one_line(error)}"
-            ) from error
-        if rgba.shape[0] != rgba.shape[1]:
-            found = f"{rgba.shape[1]}x{rgba.shape[0]} pixels"
-            raise AvatarError(f"{self.path}: expected a square picture, found {found}")
+        rgba = self._rgba()
         alpha = rgba[..., 3:]
         over_white = rgba[..., :3] * alpha + (1 - alpha)
         picture = Image.fromarray(np.round(over_white * 255).astype(np.uint8))
@@ -82,6 +73,23 @@ class FrameRecord:
                 box=(margin_x, margin_y, width - margin_x, height - margin_y),
             )
         )
+
+    def alpha(self) -> np.ndarray:
+        """[H,H] float32 in 0..1, in the picture's own size."""
+        return self._rgba()[..., 3]
+
+    def _rgba(self) -> np.ndarray:
+        try:
+            with Image.open(self.path) as picture:
+                rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
+        except (OSError, UnidentifiedImageError) as error:
+            raise AvatarError(
+                f"{self.path}: expected a readable picture, found: {one_line(error)}"
+            ) from error
+        if rgba.shape[0] != rgba.shape[1]:
+            found = f"{rgba.shape[1]}x{rgba.shape[0]} pixels"
+            raise AvatarError(f"{self.path}: expected a square picture, found {found}")
+        return rgba
 
 
 def read_frames(folder: Path, split: str | None = None) -> list[FrameRecord]:

@@ -19,6 +19,7 @@ from avatar_viewer.data.head_frame import read_head_frame
 from avatar_viewer.data.makehuman import generator_installed
 from avatar_viewer.data.meshes import read_canonical
 from avatar_viewer.data.registered import registered_points, surface_places
+from avatar_viewer.data.visual_hull import Carving, carve, cut_moving
 from avatar_viewer.diffusion.triplane import Box
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression.arkit import learn_arkit_map
@@ -33,17 +34,22 @@ from avatar_viewer.head.scan import Scan
 from avatar_viewer.head.storage import (
     BAKED_FILE,
     CANONICAL_HEAD_FILE,
+    HULL_FILE,
     load_baked,
     load_canonical_head,
+    load_hull,
     save_baked,
     save_canonical_head,
+    save_hull,
 )
 from avatar_viewer.raster.gbuffer import rasterize, vertex_normals
-from avatar_viewer.stages import ExpressionCode, GBuffer
+from avatar_viewer.stages import CanonicalHead, ExpressionCode, GBuffer
 from avatar_viewer.weights import load_tensors, save_tensors
 
 PAD_SNAPSHOTS = 500
 """Blends of the frames of pad corners that are baked beside the rest."""
+MOST_HULL_EXPRESSIONS = 100
+"""How many expressions tell which parts of a head move."""
 PERSON_IDENTITY = 0
 """`data heads --person` makes the person the first identity of the codebook."""
 
@@ -87,13 +93,20 @@ class Person:
     def gbuffer(self, record: FrameRecord, size_px: int, zoom: float = 1.0) -> GBuffer:
         """The head as a frame's camera sees it, enlarged about the picture's centre."""
         camera = self.head_frame.camera(record.camera, size_px, zoom)
-        return rasterize(self.poser.pose(self.expression(record)), camera)
+        return rasterize(self.poser.pose_whole(self.expression(record)), camera)
 
 
 def load_person(
-    data: Path, head: Path, cache: Path, extraction: Extraction | None = None
+    data: Path,
+    head: Path,
+    cache: Path,
+    extraction: Extraction | None = None,
+    carving: Carving | None = None,
 ) -> Person:
-    """Extract the head, fit a code to every frame and bake them, once; then read `cache`."""
+    """Extract the head, fit a code to every frame and bake them, once; then read `cache`.
+
+    Without `carving` the person has no hull.
+    """
     nphm = load_nphm(head)
     records = read_frames(data)
     if not (cache / CODES_FILE).exists():
@@ -117,6 +130,11 @@ def load_person(
     baked = load_baked(cache / BAKED_FILE, canonical)
     poser = HeadPoser(nphm, canonical, identity, vertex_normals, baked=baked)
     person = Person(records, codes, poser, read_head_frame(data, nphm))
+    if carving is not None:
+        if not (cache / HULL_FILE).exists():
+            print("carving the hull", flush=True)
+            save_hull(cache / HULL_FILE, person_hull(person, carving))
+        poser.hull = load_hull(cache / HULL_FILE)
     if (cache / ARKIT_MAP_FILE).exists():
         poser.arkit_map = load_arkit_map(cache)
     elif (learned := person_arkit_map(person, head)) is not None:
@@ -145,6 +163,23 @@ def person_of(avatar: Avatar, data: Path, split: str) -> Person:
     else:
         codes = fit_codes(poser.nphm, poser.identity, data, records)
     return Person(records, codes, poser, read_head_frame(data, poser.nphm))
+
+
+def person_hull(person: Person, carving: Carving) -> CanonicalHead:
+    """What the training frames' silhouettes show around the head, and no expression moves."""
+    train = person.frames("train")
+    hull = carve(train, person.head_frame, carving)
+    poser = person.poser
+    with torch.no_grad():
+        offsets = torch.stack(
+            [
+                poser.nphm.deform(
+                    poser.head.vertices, poser.identity, person.expression(r).tensor()[:-GAZE_DIM]
+                )
+                for r in train[:: -(-len(train) // MOST_HULL_EXPRESSIONS)]
+            ]
+        )
+    return cut_moving(hull, poser.head, offsets, mm=person.head_frame.units_per_metre / 1000)
 
 
 def person_identity(nphm: NPHM, head: Path, data: Path, records: list[FrameRecord]) -> Tensor:

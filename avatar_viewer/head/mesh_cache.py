@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ class HeadPoser:
 
     The newest `capacity` meshes are kept, keyed by z_exp: gaze moves no vertex, so codes that
     differ in gaze alone share a mesh. With `baked` expressions a mesh can be had faster, nearly
-    the same. `arkit_map` gives expressions from face trackers' weights, where it was learned.
+    the same. `arkit_map` gives expressions from face trackers' weights, where it was learned. The
+    `hull` is what keeps still around the head: hair, collar, shoulders.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class HeadPoser:
         self.nphm, self.head, self.identity = nphm, head, identity
         self.vertex_normals, self.capacity = vertex_normals, capacity
         self.baked, self.arkit_map = baked, arkit_map
+        self.hull: CanonicalHead | None = None
         self._meshes: OrderedDict[tuple[tuple[float, ...], bool], HeadMesh] = OrderedDict()
 
     def pose(self, expression: ExpressionCode, *, exact: bool = True) -> HeadMesh:
@@ -60,6 +63,24 @@ class HeadPoser:
                 self._meshes.popitem(last=False)
         self._meshes.move_to_end(key)
         return self._meshes[key]
+
+    def pose_whole(self, expression: ExpressionCode, *, exact: bool = True) -> HeadMesh:
+        """The posed head and the hull as one mesh, the hull's vertices and faces last."""
+        head = self.pose(expression, exact=exact)
+        if self.hull is None:
+            return head
+        still = self.hull.vertices
+        return HeadMesh(
+            vertices=torch.cat([head.vertices, still]),
+            canonical=torch.cat([head.canonical, still]),
+            normals=torch.cat([head.normals, self._hull_normals]),
+            faces=torch.cat([head.faces, self.hull.faces + len(head.vertices)]),
+        )
+
+    @cached_property
+    def _hull_normals(self) -> Tensor:
+        assert self.hull is not None
+        return self.vertex_normals(self.hull.vertices, self.hull.faces)
 
     @torch.no_grad()
     def _posed(self, z: tuple[float, ...], exact: bool) -> HeadMesh:

@@ -1,4 +1,4 @@
-"""A person's canonical head with its identity code, and its baked expressions, as files."""
+"""A person's canonical head with its identity code, baked expressions and hull, as files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from avatar_viewer.weights import load_tensors, save_tensors
 
 CANONICAL_HEAD_FILE = "canonical_head.safetensors"
 BAKED_FILE = "baked_expressions.safetensors"
+HULL_FILE = "hull.safetensors"
 
 
 def save_canonical_head(path: Path, head: CanonicalHead, identity: Tensor) -> None:
@@ -28,20 +29,38 @@ def load_canonical_head(path: Path) -> tuple[CanonicalHead, Tensor]:
     tensors = load_tensors(path)
     if missing := {"vertices", "faces", "identity"} - tensors.keys():
         raise AvatarError(f"{path}: expected {', '.join(sorted(missing))}, found none")
-    vertices, faces, identity = (tensors[name] for name in ("vertices", "faces", "identity"))
+    identity = tensors["identity"]
+    if identity.ndim != 1:
+        raise AvatarError(
+            f"{path}: expected an identity code [D], found shape {tuple(identity.shape)}"
+        )
+    return _mesh(path, tensors), identity.float()
+
+
+def save_hull(path: Path, hull: CanonicalHead) -> None:
+    """Writes vertices [V,3] and faces [F,3]."""
+    save_tensors({"vertices": hull.vertices, "faces": hull.faces}, path)
+
+
+def load_hull(path: Path) -> CanonicalHead:
+    """What keeps still around a head; AvatarError names the file and what is wrong with it."""
+    tensors = load_tensors(path)
+    if missing := {"vertices", "faces"} - tensors.keys():
+        raise AvatarError(f"{path}: expected {', '.join(sorted(missing))}, found none")
+    return _mesh(path, tensors)
+
+
+def _mesh(path: Path, tensors: dict[str, Tensor]) -> CanonicalHead:
+    vertices, faces = tensors["vertices"], tensors["faces"]
     try:
-        head = CanonicalHead(vertices.float(), faces.int())
+        mesh = CanonicalHead(vertices.float(), faces.int())
     except AvatarError as error:
         raise AvatarError(f"{path}: {error}") from error
     if len(faces) == 0 or int(faces.min()) < 0 or int(faces.max()) >= len(vertices):
         raise AvatarError(
             f"{path}: expected faces of vertices 0 to {len(vertices) - 1}, found others or none"
         )
-    if identity.ndim != 1:
-        raise AvatarError(
-            f"{path}: expected an identity code [D], found shape {tuple(identity.shape)}"
-        )
-    return head, identity.float()
+    return mesh
 
 
 def save_baked(path: Path, baked: BakedExpressions) -> None:

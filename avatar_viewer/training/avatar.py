@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avatar_viewer.avatar import Avatar
-from avatar_viewer.avatar_folder import load_parts
+from avatar_viewer.avatar_folder import Parts, load_parts
 from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.data.check import check_data
 from avatar_viewer.data.person import Person, load_person
+from avatar_viewer.data.visual_hull import Carving
 from avatar_viewer.device import best_compute
 from avatar_viewer.diffusion.autoencoder import (
     Autoencoder,
@@ -83,6 +84,9 @@ class AvatarTraining:
     what to draw: few-step sampling starts there. The rest is spread evenly over all times."""
     extraction: Extraction = field(default_factory=Extraction)
     """How the person's mesh is extracted from the head model."""
+    hull: Carving | None = None
+    """How hair and shoulders are carved from the pictures' silhouettes, which need alpha for that;
+    None: the head model's mesh alone is rasterized."""
     zooms: int = 1
     """Random enlargements of each picture that are trained on beside the picture itself."""
     keep_gbuffers: bool = True
@@ -117,7 +121,9 @@ def train_avatar(config: AvatarTraining) -> None:
     check_data(config.data, at_least={"train": config.batch_size, "test": 1})
     vae = load_autoencoder(config.vae)
     print("fitting expression codes", flush=True)
-    person = load_person(config.data, config.head, config.out / "person", config.extraction)
+    person = load_person(
+        config.data, config.head, config.out / "person", config.extraction, config.hull
+    )
     denoiser = build_denoiser(config, vae, person)
     rates = {"triplane": config.plane_learning_rate, "encoder": config.token_learning_rate}
     run = Run(config.out, trained_parts(denoiser, config.trains_unet), config.loop, rates)
@@ -140,19 +146,18 @@ def train_avatar(config: AvatarTraining) -> None:
     def sheet(path: Path) -> None:
         with config.loop.autocast(run.device):
             _write_sheet(path, avatar, held_out.batch(range(len(test)), run.device))
-        save_avatar(avatar, config)
+        save_avatar(avatar, config.out / "avatar", config.head)
 
     run.train(loss_function, sheet)
     if run.workers.is_first:
         with run.averaged():
-            save_avatar(avatar, config)
+            save_avatar(avatar, config.out / "avatar", config.head)
 
 
-def save_avatar(avatar: Avatar, config: AvatarTraining) -> None:
-    """Into `out/avatar`, with the head model's codebooks, which fits of other heads start from."""
-    folder = config.out / "avatar"
+def save_avatar(avatar: Avatar, folder: Path, head: Path) -> None:
+    """With the codebooks of the head model's folder, which fits of other heads start from."""
     avatar.save(folder)
-    if (codes := config.head / CODES_FILE).is_file():
+    if (codes := head / CODES_FILE).is_file():
         shutil.copyfile(codes, folder / "head" / CODES_FILE)
 
 
@@ -232,7 +237,8 @@ def _assemble(
         corners=tuple(corners),  # pyright: ignore[reportArgumentType]
     )
     kind = REGRESSION if config.objective == "regression" else "v_prediction"
-    return Avatar(info, person.poser, denoiser, vae, training_schedule(kind), best_compute("cpu"))
+    parts = Parts(info, person.poser, denoiser, vae, training_schedule(kind))
+    return Avatar(parts, best_compute("cpu"))
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from avatar_viewer.diffusion.autoencoder import (
     with_fold,
 )
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.head.nphm import load_nphm
+from avatar_viewer.head.nphm import NPHM, load_nphm
 from avatar_viewer.raster.camera import project
+from avatar_viewer.stages import Camera
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.weights import load_network, save_network
 
@@ -112,7 +114,13 @@ def train_vae(config: VaeTraining) -> None:
     run = Run(config.out, {"vae": vae}, config.loop)
     pictures = load_pictures(config.data, "train", config.resolution_px)
     held_out = load_pictures(config.data, "test", config.resolution_px)
-    places = detail_places(config, config.head) if config.head and config.detail_share else None
+    places = None
+    if config.head is not None and config.detail_share > 0:
+        nphm, records = load_nphm(config.head), read_frames(config.data, "train")
+        identity = person_identity(nphm, config.head, config.data, records)
+        frame = read_head_frame(config.data, nphm)
+        cameras = [frame.camera(record.camera, config.resolution_px) for record in records]
+        places = detail_places(nphm, identity, cameras)
 
     def loss_function(step: int, generator: torch.Generator) -> Tensor:
         whole = step >= config.crop_fraction * config.loop.steps
@@ -144,14 +152,10 @@ def train_vae(config: VaeTraining) -> None:
         save_network(vae, config.out / "vae")
 
 
-def detail_places(config: VaeTraining, head: Path) -> Tensor:
-    """[N,A,2] row and column of the head's detail anchors in each training picture, by the
-    canonical pose: an expression moves them by less than a crop."""
-    nphm, records = load_nphm(head), read_frames(config.data, "train")
-    anchors = nphm.anchors(person_identity(nphm, head, config.data, records))
-    anchors = anchors[list(nphm.config["detail_anchors"])].detach()
-    frame = read_head_frame(config.data, nphm)
-    cameras = [frame.camera(record.camera, config.resolution_px) for record in records]
+def detail_places(nphm: NPHM, identity: Tensor, cameras: Sequence[Camera]) -> Tensor:
+    """[N,A,2] row and column of the head's detail anchors in each camera's picture, by the
+    canonical pose: an expression moves them by little."""
+    anchors = nphm.anchors(identity)[list(nphm.config["detail_anchors"])].detach()
     return torch.stack([project(anchors, camera)[0].flip(1) for camera in cameras])
 
 

@@ -57,7 +57,7 @@ def know_person(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the codes' fit, which needs registered meshes."""
     know_codes(inputs / "data", monkeypatch)
 
-    def load_person(data, head, cache, extraction):
+    def load_person(data, head, cache, extraction, hull):
         cache.mkdir(parents=True, exist_ok=True)
         (cache / "codes").write_text("fitted")
         return tiny_person(data)

@@ -66,3 +66,17 @@ def test_the_oldest_is_forgotten_and_a_used_one_kept(poser, counted):
 def test_wrong_length_names_the_expression(poser):
     with pytest.raises(AvatarError, match="expression: expected 56 values"):
         poser.pose(ExpressionCode((0.0,) * 52))
+
+
+def test_the_hull_keeps_still_behind_the_head(poser):
+    assert poser.pose_whole(code(1.0)) is poser.pose(code(1.0))
+    poser.hull = CanonicalHead(HEAD.vertices + 5, HEAD.faces)
+    head, whole = poser.pose(code(1.0)), poser.pose_whole(code(1.0))
+    count = len(HEAD.vertices)
+    assert torch.equal(whole.vertices[:count], head.vertices)
+    assert torch.equal(whole.vertices[count:], poser.hull.vertices)
+    assert torch.equal(whole.canonical[count:], poser.hull.vertices)
+    assert torch.equal(whole.faces[: len(HEAD.faces)], head.faces)
+    assert torch.equal(whole.faces[len(HEAD.faces) :], HEAD.faces + count)
+    assert whole.normals.shape == whole.vertices.shape
+    assert torch.equal(poser.pose_whole(code(2.0)).vertices[count:], poser.hull.vertices)

@@ -3,7 +3,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.head.storage import load_canonical_head, save_canonical_head
+from avatar_viewer.head.storage import (
+    load_canonical_head,
+    load_hull,
+    save_canonical_head,
+    save_hull,
+)
 from avatar_viewer.stages import CanonicalHead
 
 HEAD = CanonicalHead(torch.rand(4, 3), torch.tensor([[0, 1, 2], [1, 2, 3]], dtype=torch.int32))
@@ -59,3 +64,18 @@ def test_damage_gives_one_line_with_the_file(file, damage, found):
     with pytest.raises(AvatarError, match=found) as caught:
         load_canonical_head(file)
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_hull_comes_back(tmp_path):
+    save_hull(tmp_path / "hull.safetensors", HEAD)
+    hull = load_hull(tmp_path / "hull.safetensors")
+    assert torch.equal(hull.vertices, HEAD.vertices) and torch.equal(hull.faces, HEAD.faces)
+
+
+@pytest.mark.parametrize("name", ["vertices", "faces"])
+def test_a_hull_without_a_part(tmp_path, name):
+    path = tmp_path / "hull.safetensors"
+    save_hull(path, HEAD)
+    without(name)(path)
+    with pytest.raises(AvatarError, match=f"{path}: expected faces, vertices|expected {name}"):
+        load_hull(path)

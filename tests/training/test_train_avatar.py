@@ -52,7 +52,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def known_person(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the codes' fit, which needs registered meshes."""
     monkeypatch.setattr(
-        training, "load_person", lambda data, head, cache, extraction: tiny_person(data)
+        training, "load_person", lambda data, head, cache, extraction, hull: tiny_person(data)
     )
 
 

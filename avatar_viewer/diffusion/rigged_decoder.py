@@ -1,0 +1,117 @@
+"""Latents -> picture with the help of the head's surface: sharp where a small latent is not.
+
+A latent that stands for 16 x 16 pixels cannot hold lashes and strands. But those belong to places
+of the surface, and the rasterizer says where each place lies, to a fraction of a pixel. So this
+decoder reads rigged features of its own at every pixel (deferred neural textures: Thies et al.
+2019; a VAE decoder that sees pictures besides latents: Zhu et al. 2023), while the latents tell it
+what depends on expression and light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, control_image, fold
+from avatar_viewer.diffusion.triplane import TriPlane
+from avatar_viewer.stages import GBuffer
+
+
+class RiggedDecoder(ModelMixin, ConfigMixin):
+    """Convolutions from latents up to blocks of `fold` x `fold` pixels, where the surface joins."""
+
+    @register_to_config
+    def __init__(  # noqa: PLR0913 - the sizes of a network
+        self,
+        latent_channels: int = 4,
+        code_dim: int = 206,
+        channels: tuple[int, ...] = (128, 96, 64),
+        blocks: tuple[int, ...] = (2, 2, 3),
+        fold: int = 4,
+        plane_channels: int = 4,
+        plane_resolution: int = 512,
+        code_features: int = 32,
+        box_min: tuple[float, float, float] = (-1.0, -1.0, -1.0),
+        box_max: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> None:
+        """Each of the `channels` is a level with so many `blocks`; all but the last are followed by
+        a doubling of the resolution. The box is the one that the planes span."""
+        super().__init__()
+        self.triplane = TriPlane(plane_channels, plane_resolution, box_min, box_max)
+        # Fine planes have places that no training picture shows: nothing rather than noise there.
+        nn.init.zeros_(self.triplane.planes)
+        surface = (GEOMETRY_CHANNELS + self.triplane.features) * fold**2
+        self.code = nn.Sequential(nn.Linear(code_dim, code_features), nn.SiLU())
+        self.enter = nn.Conv2d(latent_channels, channels[0], 3, padding=1)
+        self.levels = nn.ModuleList(
+            Level(width, count, code_features)
+            for width, count in zip(channels, blocks, strict=True)
+        )
+        self.widen = nn.ModuleList(
+            nn.Conv2d(below, above, 3, padding=1) for below, above in pairwise(channels)
+        )
+        self.surface = nn.Conv2d(surface, channels[-1], 1)
+        self.texture = nn.Conv2d(surface, 3 * fold**2, 1)
+        self.leave = nn.Conv2d(channels[-1], 3 * fold**2, 3, padding=1)
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Of the decoded picture, along one axis."""
+        return self.config["fold"] * 2 ** len(self.widen)
+
+    def look_up(self, gbuffers: Sequence[GBuffer]) -> Tensor:
+        """G-buffers of B pictures, in the pictures' own size -> what `forward` takes of them:
+        [B,C,H/fold,W/fold]."""
+        seen = torch.stack([control_image(gbuffer, self.triplane) for gbuffer in gbuffers])
+        return fold(seen, self.config["fold"])
+
+    def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:
+        """Latents [B,C,h,w], what was looked up, and codes [B,E] -> [B,3,H,W], -1..1 but for
+        overshoots."""
+        code = self.code(codes)
+        x = self.enter(latents)
+        for number, level in enumerate(self.levels):
+            if number > 0:
+                x = self.widen[number - 1](functional.interpolate(x, scale_factor=2))
+            if number == len(self.levels) - 1:
+                x = x + self.surface(surface)
+            x = level(x, code)
+        folded = self.leave(x) + self.texture(surface)
+        return functional.pixel_shuffle(folded, self.config["fold"])
+
+
+class Level(nn.ModuleList):
+    """Blocks of one resolution, one after the other."""
+
+    def __init__(self, width: int, blocks: int, code_features: int) -> None:
+        super().__init__(ResidualBlock(width, code_features) for _ in range(blocks))
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """[B,W,h,w] and [B,F] -> [B,W,h,w]."""
+        for block in self:
+            x = block(x, code)
+        return x
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions, modulated by the code in between (FiLM: Perez et al. 2018); the identity at
+    first. Without a norm it answers the same for a part of a picture as for the whole."""
+
+    def __init__(self, width: int, code_features: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.modulate = nn.Linear(code_features, 2 * width)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        for parameter in (*self.modulate.parameters(), *self.second.parameters()):
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """[B,W,h,w] and [B,F] -> [B,W,h,w]."""
+        scale, shift = self.modulate(code)[..., None, None].chunk(2, dim=1)
+        return x + self.second(functional.silu(self.first(x) * (1 + scale) + shift))

@@ -1,0 +1,147 @@
+"""Training of a rigged decoder for a tiny avatar."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import FLOAT32, RESOLUTION_PX, VIEW, tiny_person, write_tiny_avatar
+from tiny_training import write_inputs
+
+from avatar_viewer.avatar import Avatar
+from avatar_viewer.data.person import Person
+from avatar_viewer.errors import AvatarError
+from avatar_viewer.stages import RenderRequest
+from avatar_viewer.training import decoder as training
+from avatar_viewer.training.decoder import DecoderTraining, train_decoder
+from avatar_viewer.training.loop import LoopConfig
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_inputs(tmp_path_factory.mktemp("inputs"))
+    write_tiny_avatar(folder / "avatar")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def known_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the codes' fit, which needs registered meshes."""
+
+    def person_of(avatar: Avatar, data: Path, split: str) -> Person:
+        person = tiny_person(data)
+        records = person.frames(split)
+        codes = torch.stack([person.expression(record).tensor() for record in records])
+        return Person(records, codes, avatar.head, person.head_frame)
+
+    monkeypatch.setattr(training, "person_of", person_of)
+
+
+def settings(inputs: Path, out: Path, steps: int = 40) -> DecoderTraining:
+    return DecoderTraining(
+        data=inputs / "data",
+        avatar=inputs / "avatar",
+        out=out,
+        loop=LoopConfig(steps=steps, learning_rate=3e-3, warmup_steps=1, sample_every=steps),
+        channels=(16,),
+        blocks=(1,),
+        plane_channels=2,
+        plane_resolution=16,
+    )
+
+
+def error_of(avatar: Avatar, inputs: Path) -> float:
+    person = tiny_person(inputs / "data")
+    errors = []
+    for record in person.frames("train"):
+        camera = person.head_frame.camera(record.camera, RESOLUTION_PX)
+        rgb = avatar.render(RenderRequest(person.expression(record), camera, steps=1)).rgb
+        errors.append(np.square(rgb.astype(float) - record.rgb(RESOLUTION_PX)).mean())
+    return float(np.mean(errors))
+
+
+def test_the_avatar_is_written_with_a_better_decoder(inputs: Path, tmp_path: Path):
+    before = Avatar.load(inputs / "avatar", compute=FLOAT32)
+    train_decoder(settings(inputs, tmp_path / "run"))
+    after = Avatar.load(tmp_path / "run" / "avatar", compute=FLOAT32)
+    assert before.decoder is None and after.decoder is not None
+    assert error_of(after, inputs) < 0.3 * error_of(before, inputs)
+    for name, tensor in before.denoiser.state_dict().items():
+        assert torch.equal(tensor, after.denoiser.state_dict()[name]), name
+    sheet = np.asarray(Image.open(tmp_path / "run" / "samples" / "000040.png"))
+    assert sheet.shape == (2 * RESOLUTION_PX, 2 * RESOLUTION_PX, 3)
+
+
+def test_a_run_that_goes_on_ends_the_same(inputs: Path, tmp_path: Path):
+    train_decoder(settings(inputs, tmp_path / "whole", 6))
+    cut = settings(inputs, tmp_path / "cut", 6)
+    loop = replace(cut.loop, steps=6, save_every=3)
+    real = training._loss
+
+    def killed(*arguments):
+        killed.calls += 1
+        if killed.calls > 4:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    killed.calls = 0
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_loss", killed)
+        train_decoder(replace(cut, loop=loop))
+    train_decoder(replace(cut, loop=loop))
+    whole, again = (
+        (tmp_path / name / "avatar" / "decoder" / "diffusion_pytorch_model.safetensors")
+        for name in ("whole", "cut")
+    )
+    assert whole.read_bytes() == again.read_bytes()
+
+
+def test_training_starts_from_a_decoder(inputs: Path, tmp_path: Path):
+    train_decoder(settings(inputs, tmp_path / "first"))
+    start = tmp_path / "first" / "avatar" / "decoder"
+    losses = []
+    for name, given in (("fresh", None), ("longer", start)):
+        train_decoder(replace(settings(inputs, tmp_path / name, 1), start=given))
+        line = (tmp_path / name / "log.jsonl").read_text().splitlines()[0]
+        losses.append(json.loads(line)["loss"])
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_the_rendered_layers_know_the_decoder(inputs: Path, tmp_path: Path):
+    """Unequal sizes of G-buffer for control and decoder: both are of the same view."""
+    train_decoder(settings(inputs, tmp_path / "run", 2))
+    avatar = Avatar.load(tmp_path / "run" / "avatar", compute=FLOAT32)
+    frame = avatar.render(
+        RenderRequest(avatar.info.corners[0].expression, VIEW.camera(48, 40), steps=1)
+    )
+    assert frame.rgb.shape == (40, 48, 3)
+    assert {"surface", "denoise", "decode"} <= frame.stage_ms.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+        ({"blocks": (1, 1)}, r"blocks: expected a number for each of channels \[16\], found"),
+        (
+            {"channels": (16,) * 4, "blocks": (1,) * 4},
+            "channels: expected 4 pixels per latent to be a multiple of 8, found 4 levels",
+        ),
+    ],
+)
+def test_impossible_settings(inputs: Path, tmp_path: Path, change: dict, said: str):
+    with pytest.raises(AvatarError, match=said):
+        train_decoder(replace(settings(inputs, tmp_path / "run"), **change))
+
+
+def test_a_decoder_of_another_avatar_is_named(inputs: Path, tmp_path: Path):
+    train_decoder(settings(inputs, tmp_path / "run", 1))
+    config = tmp_path / "run" / "avatar" / "decoder" / "config.json"
+    config.write_text(config.read_text().replace('"fold": 4', '"fold": 2'))
+    with pytest.raises(AvatarError, match="decoder"):
+        Avatar.load(tmp_path / "run" / "avatar", compute=FLOAT32)
