@@ -1,8 +1,9 @@
 """`evaluate ablation`: the paper's ablation on a data set of one's own.
 
 Every variant is trained by `train_avatar` for the same number of steps and from the same settings
-but for the part that it lacks, and evaluated as any avatar is. In the output folder each variant
-has its own, a run like any other:
+but for the part that it lacks, and evaluated as any avatar is. Where the settings name one, the
+full method and the one without diffusion get a rigged decoder each, and are evaluated with it too.
+In the output folder each variant has its own, a run like any other:
 
     settings.yaml    what it is trained with
     avatar/          the avatar, once it is trained
@@ -34,10 +35,15 @@ from avatar_viewer.evaluation.sheet import arranged, shrunk, write_picture
 from avatar_viewer.evaluation.split import Judges
 from avatar_viewer.files import ensure_writable, make_folder
 from avatar_viewer.training.avatar import AvatarTraining, train_avatar
+from avatar_viewer.training.decoder import DecoderTraining, train_decoder
 from avatar_viewer.weights import read_json
 
 VariantName = Literal["full", "no_attention", "no_features", "no_prior", "no_diffusion", "unet"]
 VARIANTS: tuple[VariantName, ...] = get_args(VariantName)
+RIGGED: tuple[VariantName, ...] = ("full", "no_diffusion")
+"""Which of them are drawn by a rigged decoder too."""
+FINISHED = "trained"
+"""An empty file in a run's folder: training is finished."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Ablation:
     splits: tuple[str, ...] = ("test",)
     """Which of its data set's splits are evaluated."""
     variants: tuple[VariantName, ...] = VARIANTS
+    decoder: Path | None = None
+    """The YAML file of `train decoder` that rigged decoders are trained with."""
     pictures: int = 6
     """How many pictures of each split the sheets show."""
     picture_px: int = 192
@@ -103,6 +111,13 @@ def run_ablation(ablation: Ablation, out: Path, results: Path | None) -> None:
             person = person or variant.settings.out / "person"
             entry["splits"] = _evaluated(variant.settings, ablation, judges)
         report["variants"][name] = entry
+        if variant.settings is not None and ablation.decoder is not None and name in RIGGED:
+            title = f"{variant.title}, rigged decoder"
+            print(f"{name}: {title}", flush=True)
+            settings = rigged_settings(ablation.decoder, variant.settings)
+            train_rigged(settings)
+            splits = _evaluated(settings, ablation, judges)
+            report["variants"][settings.out.name] = {"title": title, "splits": splits}
         write_json(report, out / "results.json")
     print(write_results(report, out, results))
     print(f"wrote {results}")
@@ -159,27 +174,50 @@ def train_variant(settings: AvatarTraining, person: Path | None) -> None:
     The head's extraction and the codes' fit are the same for all variants and take minutes.
     """
     folder = settings.out
-    make_folder(folder)
-    kept, finished = folder / "settings.yaml", folder / "trained"
-    if kept.exists() and read_config(kept, AvatarTraining) != settings:
-        raise AvatarError(
-            f"{kept}: expected the settings of this ablation, found others; choose another"
-            f" --out, or remove {folder}"
-        )
-    if finished.exists():
-        print("trained before", flush=True)
+    if _trained_before(settings):
         return
-    write_config(settings, kept)
     if person is not None and person.is_dir() and not (folder / "person").exists():
         aside = folder / f".person.{os.getpid()}.tmp"
         shutil.copytree(person, aside)
         aside.rename(folder / "person")
     train_avatar(settings)
-    finished.touch()
+    (folder / FINISHED).touch()
+
+
+def rigged_settings(decoder: Path, of: AvatarTraining) -> DecoderTraining:
+    """How a variant's rigged decoder is trained, in a folder beside the variant's."""
+    out = of.out.with_name(f"{of.out.name}_rigged")
+    return replace(
+        read_config(decoder, DecoderTraining), data=of.data, avatar=of.out / "avatar", out=out
+    )
+
+
+def train_rigged(settings: DecoderTraining) -> None:
+    """Train, or go on, unless it is finished."""
+    if not _trained_before(settings):
+        train_decoder(settings)
+        (settings.out / FINISHED).touch()
+
+
+def _trained_before(settings: AvatarTraining | DecoderTraining) -> bool:
+    """Whether a run is finished; one that is not is given its folder and its settings there."""
+    folder = settings.out
+    make_folder(folder)
+    kept = folder / "settings.yaml"
+    if kept.exists() and read_config(kept, type(settings)) != settings:
+        raise AvatarError(
+            f"{kept}: expected the settings of this ablation, found others; choose another"
+            f" --out, or remove {folder}"
+        )
+    if (folder / FINISHED).exists():
+        print("trained before", flush=True)
+        return True
+    write_config(settings, kept)
+    return False
 
 
 def _evaluated(
-    settings: AvatarTraining, ablation: Ablation, judges: Callable[[], Judges]
+    settings: AvatarTraining | DecoderTraining, ablation: Ablation, judges: Callable[[], Judges]
 ) -> dict[str, Any]:
     """Reports by split; those that were written before are read."""
     reports, avatar = {}, None

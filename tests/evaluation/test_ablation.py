@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from known_person import know_codes
+from known_person import know_codes, known_codes
 from PIL import Image
 from tiny import CODE_DIM, FLOAT32, VIEW, tiny_person, tiny_unet, tiny_vae
 from tiny_training import tiny_training, write_inputs
@@ -22,6 +22,7 @@ from avatar_viewer.diffusion.expression_attention import ExpressionAttention
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.evaluation import ablation as module
 from avatar_viewer.evaluation.ablation import (
+    RIGGED,
     VARIANTS,
     Ablation,
     VariantName,
@@ -31,11 +32,16 @@ from avatar_viewer.evaluation.ablation import (
 from avatar_viewer.evaluation.results import table
 from avatar_viewer.stages import ExpressionCode, RenderRequest
 from avatar_viewer.training import avatar as training
+from avatar_viewer.training import decoder as decoder_training
 from avatar_viewer.training.avatar import AvatarTraining, build_denoiser
+from avatar_viewer.training.decoder import DecoderTraining
+from avatar_viewer.training.loop import LoopConfig
 from avatar_viewer.training.losses import regression_loss
 from avatar_viewer.training.views import ViewOptions, Views
 
 SIZE_PX = 32
+ROWS = [row for name in VARIANTS for row in (name, f"{name}_rigged")[: 1 + (name in RIGGED)]]
+"""Of a report: variants, and after some of them the same with a rigged decoder."""
 OTHER = ExpressionCode(tuple(3.0 for _ in range(CODE_DIM)))
 
 
@@ -63,6 +69,7 @@ def know_person(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return tiny_person(data)
 
     monkeypatch.setattr(training, "load_person", load_person)
+    monkeypatch.setattr(decoder_training, "person_of", known_codes(inputs / "data"))
 
 
 def full_settings(inputs: Path, out: Path, **changes) -> AvatarTraining:
@@ -203,7 +210,23 @@ def test_what_needs_a_base_is_skipped_without_one(inputs: Path, tmp_path: Path):
 
 def write_ablation(inputs: Path, folder: Path, **changes) -> Ablation:
     write_config(full_settings(inputs, folder / "elsewhere"), folder / "avatar.yaml")
-    ablation = Ablation(folder / "avatar.yaml", steps=2, pictures=2, picture_px=16)
+    decoder = DecoderTraining(
+        data=folder,
+        avatar=folder,
+        out=folder,
+        loop=LoopConfig(steps=2),
+        channels=(16,),
+        blocks=(1,),
+        plane_resolution=8,
+    )
+    write_config(decoder, folder / "decoder.yaml")
+    ablation = Ablation(
+        folder / "avatar.yaml",
+        steps=2,
+        pictures=2,
+        picture_px=16,
+        decoder=folder / "decoder.yaml",
+    )
     write_config(replace(ablation, **changes), folder / "ablation.yaml")
     return read_config(folder / "ablation.yaml", Ablation)
 
@@ -211,32 +234,33 @@ def write_ablation(inputs: Path, folder: Path, **changes) -> Ablation:
 def test_one_command_trains_evaluates_and_tells(finished: Path):
     out = finished / "runs"
     report = json.loads((out / "results.json").read_text())
-    assert list(report["variants"]) == list(VARIANTS)
+    assert list(report["variants"]) == ROWS
     for name, entry in report["variants"].items():
         assert set(entry["splits"]["test"]["frames"]) == {"frame_4", "frame_5"}
         assert entry["splits"]["test"] == json.loads((out / name / "test.json").read_text())
         log = (out / name / "log.jsonl").read_text().splitlines()
         assert json.loads(log[-1])["step"] == 2
-        assert (out / name / "person" / "codes").read_text() == "fitted"
+        if not name.endswith("_rigged"):
+            assert (out / name / "person" / "codes").read_text() == "fitted"
     scores = [entry["splits"]["test"]["psnr"] for entry in report["variants"].values()]
     assert len(set(scores)) > 3
     text = (finished / "results.md").read_text()
     assert f"**{max(scores):.2f}**" in text and "| no spatial features | " in text
     assert "## Split `test`" in text and "(results_test.webp)" in text
     with Image.open(finished / "results_test.webp") as sheet:
-        assert sheet.size == (2 * 16, (1 + len(VARIANTS)) * 16)
+        assert sheet.size == (2 * 16, (1 + len(ROWS)) * 16)
 
 
 def test_what_is_finished_is_not_done_again(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
-    for name in ("train_avatar", "evaluate_split"):
+    for name in ("train_avatar", "train_decoder", "evaluate_split"):
         monkeypatch.setattr(module, name, lambda *arguments: pytest.fail("done again"))
     ablation = read_config(finished / "ablation.yaml", Ablation)
     run_ablation(ablation, finished / "runs", finished / "again.md")
     text, again = ((finished / name).read_text() for name in ("results.md", "again.md"))
     assert again == text.replace("results_test", "again_test")
-    assert capsys.readouterr().out.count("trained before") == len(VARIANTS)
+    assert capsys.readouterr().out.count("trained before") == len(ROWS)
     # Only the split that is new is evaluated.
     more = replace(ablation, splits=("test", "train"), variants=("full",))
     asked = []
@@ -249,6 +273,15 @@ def test_what_is_finished_is_not_done_again(
     with pytest.raises(KeyboardInterrupt):
         run_ablation(more, finished / "runs", None)
     assert asked == ["train"]
+
+
+def test_a_rigged_decoder_is_trained_for_the_variants_own_latents(finished: Path):
+    for name in RIGGED:
+        plain, rigged = trained(finished, name), trained(finished, f"{name}_rigged")
+        assert plain.decoder is None and rigged.decoder is not None
+        weights = rigged.denoiser.state_dict()
+        for key, tensor in plain.denoiser.state_dict().items():
+            assert torch.equal(tensor, weights[key]), key
 
 
 def test_a_cut_off_variant_goes_on(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from known_person import known_codes
 from PIL import Image
 from tiny import FLOAT32, RESOLUTION_PX, VIEW, tiny_person, write_tiny_avatar
 from tiny_training import write_inputs
 
 from avatar_viewer.avatar import Avatar
-from avatar_viewer.data.person import Person
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.stages import RenderRequest
 from avatar_viewer.training import decoder as training
@@ -30,16 +30,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def known_person(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of the codes' fit, which needs registered meshes."""
-
-    def person_of(avatar: Avatar, data: Path, split: str) -> Person:
-        person = tiny_person(data)
-        records = person.frames(split)
-        codes = torch.stack([person.expression(record).tensor() for record in records])
-        return Person(records, codes, avatar.head, person.head_frame)
-
-    monkeypatch.setattr(training, "person_of", person_of)
+def known_person(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "person_of", known_codes(inputs / "data"))
 
 
 def settings(inputs: Path, out: Path, steps: int = 40) -> DecoderTraining:

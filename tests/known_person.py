@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ from avatar_viewer.evaluation import images
 
 def know_codes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the codes' fit in `evaluate`, for a folder of `write_tiny_frames`."""
+    monkeypatch.setattr(images, "person_of", known_codes(folder))
+
+
+def known_codes(folder: Path) -> Callable[[Avatar, Path, str], Person]:
+    """What stands in for `person_of`."""
 
     def person_of(avatar: Avatar, data: Path, split: str) -> Person:
         person = tiny_person(folder)
@@ -24,4 +30,4 @@ def know_codes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         codes = torch.stack([person.expression(record).tensor() for record in records])
         return Person(records, codes, avatar.head, HeadFrame((0.0, 0.0, 0.0), 1.0))
 
-    monkeypatch.setattr(images, "person_of", person_of)
+    return person_of
