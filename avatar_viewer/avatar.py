@@ -191,7 +191,8 @@ class Avatar:
 
     def _looked_up(self, request: RenderRequest, decoder: RiggedDecoder) -> Tensor:
         """What the decoder sees of the surface, in the picture's own size."""
-        return self._laid_out(decoder.look_up([self._gbuffer(request, {})]))
+        codes = request.expression.tensor()[None].to(self.compute.device)
+        return self._laid_out(decoder.look_up([self._gbuffer(request, {})], codes))
 
     def _laid_out(self, image: Tensor) -> Tensor:
         return image.to(self.compute.dtype).contiguous(memory_format=torch.channels_last)

@@ -85,9 +85,9 @@ def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) 
         nn.Module.to(network, compute.device, **layout)
     if decoder is not None:
         nn.Module.to(decoder, compute.device, **layout)
-        # The planes stay float32, in which they are looked up.
+        # Planes stay float32, in which they are looked up.
         for name, module in decoder.named_children():
-            if name != "triplane":
+            if name not in ("triplane", "eyes"):
                 module.to(compute.dtype)
     return parts
 

@@ -37,16 +37,22 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         plane_channels: int = 4,
         plane_resolution: int = 512,
         code_features: int = 32,
+        eye_channels: int = 0,
+        eye_centres: tuple[tuple[float, float], ...] = ((0.128, 0.112), (-0.128, 0.112)),
+        eye_radius: float = 0.08,
         box_min: tuple[float, float, float] = (-1.0, -1.0, -1.0),
         box_max: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         """Each of the `channels` is a level with so many `blocks`; all but the last are followed by
-        a doubling of the resolution. The box is the one that the planes span."""
+        a doubling of the resolution. The box is the one that the planes span. With `eye_channels`
+        the last four numbers of a code are gaze; `eye_centres` are then those of the left and the
+        right eye, x and y in canonical space."""
         super().__init__()
         self.triplane = TriPlane(plane_channels, plane_resolution, box_min, box_max)
         # Fine planes have places that no training picture shows: nothing rather than noise there.
         nn.init.zeros_(self.triplane.planes)
-        surface = (GEOMETRY_CHANNELS + self.triplane.features) * fold**2
+        self.eyes = EyePlanes(eye_channels, eye_centres, eye_radius)
+        surface = (GEOMETRY_CHANNELS + self.triplane.features + eye_channels) * fold**2
         self.code = nn.Sequential(nn.Linear(code_dim, code_features), nn.SiLU())
         self.enter = nn.Conv2d(latent_channels, channels[0], 3, padding=1)
         self.levels = nn.ModuleList(
@@ -65,10 +71,13 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         """Of the decoded picture, along one axis."""
         return self.config["fold"] * 2 ** len(self.widen)
 
-    def look_up(self, gbuffers: Sequence[GBuffer]) -> Tensor:
-        """G-buffers of B pictures, in the pictures' own size -> what `forward` takes of them:
-        [B,C,H/fold,W/fold]."""
+    def look_up(self, gbuffers: Sequence[GBuffer], codes: Tensor) -> Tensor:
+        """G-buffers of B pictures, in the pictures' own size, and codes [B,E] -> what `forward`
+        takes of them: [B,C,H/fold,W/fold]."""
         seen = torch.stack([control_image(gbuffer, self.triplane) for gbuffer in gbuffers])
+        if self.config["eye_channels"] > 0:
+            eyes = [self.eyes(g, code[-4:]) for g, code in zip(gbuffers, codes, strict=True)]
+            seen = torch.cat([seen, torch.stack(eyes)], dim=-1)
         return fold(seen, self.config["fold"])
 
     def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:
@@ -84,6 +93,35 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             x = level(x, code)
         folded = self.leave(x) + self.texture(surface)
         return functional.pixel_shuffle(folded, self.config["fold"])
+
+
+class EyePlanes(nn.Module):
+    """Features that turn with the eyes: irises keep no place on the head's surface, so each eye has
+    a plane that gaze shifts."""
+
+    RESOLUTION = 64
+
+    def __init__(self, channels: int, centres: Sequence[Sequence[float]], radius: float) -> None:
+        """Each plane spans `radius` around its eye's centre, canonical x and y."""
+        super().__init__()
+        self.centres, self.radius = centres, radius
+        size = (len(centres), channels, self.RESOLUTION, self.RESOLUTION)
+        self.planes = nn.Parameter(torch.zeros(size))
+        # (yaw, pitch) in -1..1 -> shift in radii, learned: an eyeball of 12 mm that turns by 30
+        # degrees moves its pupil by 6 mm.
+        self.shift = nn.Parameter(0.3 * torch.eye(2).repeat(len(centres), 1, 1))
+
+    def forward(self, gbuffer: GBuffer, gaze: Tensor) -> Tensor:
+        """A G-buffer and its gaze [4] -> [H,W,channels], zero but around the eyes."""
+        seen = gbuffer.canonical[gbuffer.mask]
+        centres = seen.new_tensor(self.centres)
+        turned = torch.einsum("eij,ej->ei", self.shift, gaze.view(-1, 2).to(self.shift))
+        local = (seen[None, :, :2] - centres[:, None]) / self.radius - turned[:, None]
+        features = functional.grid_sample(self.planes, local[:, None], align_corners=False)
+        in_front = seen[:, 2] > 0
+        image = seen.new_zeros((*gbuffer.mask.shape, self.planes.shape[1]))
+        image[gbuffer.mask] = (features.sum(0)[:, 0] * in_front).T
+        return image
 
 
 class Level(nn.ModuleList):

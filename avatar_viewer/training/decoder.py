@@ -60,6 +60,9 @@ class DecoderTraining:
     blocks: tuple[int, ...] = (2, 2, 3)
     plane_channels: int = 4
     plane_resolution: int = 512
+    eye_channels: int = 4
+    """Features that turn with the gaze; 0 for head models with another origin or other axes than
+    the project's own."""
     plane_learning_rate: float = 1e-2
     latent_noise: float = 0.1
     """Largest standard deviation of what is added to latents, which are of about unit variance."""
@@ -145,8 +148,9 @@ def train_decoder(config: DecoderTraining) -> None:
     parts = load_parts(config.avatar, compute, lambda stage: None)
     avatar = Avatar(parts._replace(decoder=None), compute)
     decoder = _build(config, avatar)
-    rest = (module for name, module in decoder.named_children() if name != "triplane")
-    modules = {"planes": decoder.triplane, "rest": nn.ModuleList(rest)}
+    planes = nn.ModuleList([decoder.triplane, decoder.eyes])
+    rest = nn.ModuleList(part for part in decoder.children() if part not in planes)
+    modules = {"planes": planes, "rest": rest}
     run = Run(config.out, modules, config.loop, {"planes": config.plane_learning_rate})
     folder = config.out / f"latents-{_digest(avatar)}"
     shots, held_out = (
@@ -205,6 +209,7 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
         fold=fold,
         plane_channels=config.plane_channels,
         plane_resolution=config.plane_resolution,
+        eye_channels=config.eye_channels,
         box_min=tuple(box["box_min"]),
         box_max=tuple(box["box_max"]),
     )
@@ -214,10 +219,11 @@ def _decoded(
     decoder: RiggedDecoder, shots: _Shots, chosen: list[int], latents: Tensor, device: torch.device
 ) -> Tensor:
     gbuffers = [shots.gbuffer(index) for index in chosen]
-    surface = decoder.look_up(
-        [GBuffer(**{n: t.to(device) for n, t in vars(buffer).items()}) for buffer in gbuffers]
-    )
     codes = torch.stack([shots.code(index) for index in chosen]).to(device)
+    surface = decoder.look_up(
+        [GBuffer(**{n: t.to(device) for n, t in vars(buffer).items()}) for buffer in gbuffers],
+        codes,
+    )
     return decoder(latents.to(device), surface, codes)
 
 
