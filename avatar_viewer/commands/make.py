@@ -142,6 +142,8 @@ class Synthesize(Command):
     """Processes of Blender."""
     person: Annotated[Path | None, Optional] = None
     """A person.json: draw this person instead of the project's."""
+    stranger: Annotated[int | None, Optional] = None
+    """Draw a random adult by this seed, as for `train prior`."""
     blender_python: Annotated[Path | None, Optional] = None
     """A Python interpreter that has bpy and scipy, if this one has not."""
 

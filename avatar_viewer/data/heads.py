@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, safe_open, save_file
 
 from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS, HeadSampler, HeadScans
-from avatar_viewer.data.makehuman import MakeHuman, macro_targets
+from avatar_viewer.data.makehuman import random_identity
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import make_folder, written_aside
 from avatar_viewer.head.arkit_units import ARKIT_UNITS, unit_weights
@@ -43,27 +43,6 @@ def random_expressions(rng: np.random.Generator, count: int) -> np.ndarray:
             mixture["mouthClose"] = min(mixture["mouthClose"], 0.85 * mixture.get("jawOpen", 0.0))
         scans.append(unit_weights(mixture))
     return np.stack(scans[:count])
-
-
-def random_identity(rng: np.random.Generator, makehuman: MakeHuman) -> dict[str, float]:
-    """Identity targets (file: weight) of a random adult."""
-    targets = macro_targets(
-        gender=rng.random(),
-        age=rng.uniform(0.5, 0.95),
-        muscle=rng.uniform(0.3, 0.7),
-        weight=rng.uniform(0.3, 0.75),
-        races=tuple(rng.dirichlet((0.8, 0.8, 0.8))),
-    )
-    local = makehuman.local_targets
-    for name, path in local.items():
-        odd = "trans" in name or "neck-double" in name or "ear-shape-p" in name or "/r-" in name
-        if odd or rng.random() > 0.35:
-            continue
-        weight = min(0.6, abs(rng.normal(0, 0.18)))
-        targets[path] = weight
-        if (other := name.replace("/l-", "/r-")) != name and other in local:
-            targets[local[other]] = max(0.0, weight + rng.normal(0, 0.03))
-    return targets
 
 
 def read_person(person: Path) -> dict[str, float]:

@@ -145,3 +145,24 @@ def _thirds(value: float, name: str) -> dict[str, float]:
         f"average{name}": 1 - abs(2 * value - 1),
         f"max{name}": max(0.0, 2 * value - 1),
     }
+
+
+def random_identity(rng: np.random.Generator, makehuman: MakeHuman) -> dict[str, float]:
+    """Identity targets (file: weight) of a random adult."""
+    targets = macro_targets(
+        gender=rng.random(),
+        age=rng.uniform(0.5, 0.95),
+        muscle=rng.uniform(0.3, 0.7),
+        weight=rng.uniform(0.3, 0.75),
+        races=tuple(rng.dirichlet((0.8, 0.8, 0.8))),
+    )
+    local = makehuman.local_targets
+    for name, path in local.items():
+        odd = "trans" in name or "neck-double" in name or "ear-shape-p" in name or "/r-" in name
+        if odd or rng.random() > 0.35:
+            continue
+        weight = min(0.6, abs(rng.normal(0, 0.18)))
+        targets[path] = weight
+        if (other := name.replace("/l-", "/r-")) != name and other in local:
+            targets[local[other]] = max(0.0, weight + rng.normal(0, 0.03))
+    return targets

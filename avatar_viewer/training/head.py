@@ -219,6 +219,6 @@ def save_head(folder: Path, heads: Heads, nphm: NPHM, codes: Codebooks) -> None:
         "identity": codes.identity.detach().cpu(),
         "expression": codes.expression.detach().cpu(),
     }
-    save_tensors(codebooks, folder / CODES_FILE)
+    save_tensors({name: book.half() for name, book in codebooks.items()}, folder / CODES_FILE)
     train = heads.train_scans
     save_arkit_map(learn_arkit_map(heads.weights[train], codebooks["expression"][train]), folder)

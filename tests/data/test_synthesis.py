@@ -273,12 +273,32 @@ def test_a_data_set_is_extended_by_its_own_person(tmp_path: Path, drawn: list[st
     assert "expected the person of" in capsys.readouterr().err
 
 
+def test_a_stranger_is_known_by_the_seed(tmp_path: Path, drawn: list[str], capsys):
+    for folder, seed in (("one", "3"), ("again", "3"), ("other", "4")):
+        assert synthesize(tmp_path / folder, "--frames", "1", "--stranger", seed) == 0
+    one, again, other = (
+        json.loads((tmp_path / folder / "person.json").read_text())["identity"]["targets"]
+        for folder in ("one", "again", "other")
+    )
+    assert one == again != other
+    assert one != new_person(MAKEHUMAN).targets  # type: ignore[arg-type]
+    assert synthesize(tmp_path / "one", "--frames", "2", "--stranger", "3") == 0
+    capsys.readouterr()
+    assert synthesize(tmp_path / "one", "--frames", "2", "--stranger", "5") == 2
+    assert "person.json: expected the stranger 5, found 3" in capsys.readouterr().err
+
+
 # What is said of bad input.
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (("--frames", "1", "--stranger", "-1"), "--stranger: expected 0 or more, found -1"),
+        (
+            ("--frames", "1", "--stranger", "1", "--person", "x"),
+            "--stranger: expected none beside --person, found both",
+        ),
         (("--frames", "0"), "--frames: expected 1 or more, found 0"),
         (("--frames", "4", "--shard", "3/2"), "--shard: expected I from 1 to N, found '3/2'"),
         (("--frames", "4", "--samples", "0"), "--samples: expected 1 or more, found 0"),

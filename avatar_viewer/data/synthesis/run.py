@@ -42,11 +42,16 @@ class Synthesis:
     """Processes; one a core when None."""
     person: Path | None = None
     """A person.json or its folder."""
+    stranger: int | None = None
+    """Seed of a random adult to draw."""
     blender_python: Path | None = None
     """An interpreter that has bpy; this one when None."""
 
     def __post_init__(self) -> None:
-        for name, least in (("frames", 1), ("samples", 1), ("workers", 1), ("seed", 0)):
+        if self.person is not None and self.stranger is not None:
+            raise AvatarError("--stranger: expected none beside --person, found both")
+        least_of = {"frames": 1, "samples": 1, "workers": 1, "seed": 0, "stranger": 0}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise AvatarError(f"--{name}: expected {least} or more, found {value}")
@@ -62,7 +67,7 @@ def synthesize(wanted: Synthesis) -> None:
     shard = Shard.parse(wanted.shard)
     make_folder(wanted.out / "frames")
     makehuman = MakeHuman()
-    person = person_of(wanted.out, wanted.person, makehuman)
+    person = person_of(wanted.out, wanted.person, makehuman, wanted.stranger)
     listed = FrameList(wanted.out, shard)
     ensure_writable(listed.path)
     planned = planned_frames(wanted.split, wanted.seed, wanted.frames, person.eye_centre_m, shard)
