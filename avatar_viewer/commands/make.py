@@ -16,7 +16,7 @@ from avatar_viewer.config import DEMO_FOLDER
 class Train(Command):
     """Train a model; a run that was cut off goes on."""
 
-    model: tyro.conf.Positional[Literal["head", "vae", "prior", "avatar", "decoder"]]
+    model: tyro.conf.Positional[Literal["head", "vae", "prior", "avatar", "decoder", "distill"]]
     """Which one."""
     config: Path
     """YAML; its fields are described by the dataclass that the training module reads."""
@@ -32,6 +32,10 @@ class Train(Command):
             from avatar_viewer.training.decoder import DecoderTraining, train_decoder
 
             train_decoder(read_config(self.config, DecoderTraining))
+        elif self.model == "distill":
+            from avatar_viewer.training.distill import DistillTraining, train_distill
+
+            train_distill(read_config(self.config, DistillTraining))
         elif self.model == "vae":
             from avatar_viewer.training.vae import VaeTraining, train_vae
 
