@@ -72,6 +72,9 @@ class DecoderTraining:
     """How far around, as a part of the picture's height."""
     edge_weight: float = 1.0
     square_weight: float = 10.0
+    smoothness: float = 0.0
+    """Weight of differences between neighbouring texels of the planes: what is seldom seen, as the
+    inside of the mouth, is otherwise noise."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "plane_channels", "plane_resolution"):
@@ -170,7 +173,8 @@ def train_decoder(config: DecoderTraining) -> None:
         latents = latents + spread * torch.randn(latents.shape, generator=generator)
         truth = torch.stack([shots.picture(index) for index in chosen]).to(run.device)
         found = _decoded(decoder, shots, chosen, latents, run.device)
-        return _loss(found.float(), truth, weights(chosen).to(run.device), config)
+        loss = _loss(found.float(), truth, weights(chosen).to(run.device), config)
+        return loss + config.smoothness * roughness(decoder.triplane.planes)
 
     @torch.inference_mode()
     def sheet(path: Path) -> None:
@@ -259,6 +263,11 @@ def _loss(found: Tensor, truth: Tensor, weight: Tensor, config: DecoderTraining)
     )
     pixels = (error + config.square_weight * error.square()) * weight
     return pixels.mean() + config.edge_weight * edges
+
+
+def roughness(planes: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring texels (total variation) of planes [3,C,R,R]."""
+    return planes.diff(dim=2).abs().mean() + planes.diff(dim=3).abs().mean()
 
 
 def _digest(avatar: Avatar) -> str:

@@ -115,6 +115,19 @@ def test_the_rendered_layers_know_the_decoder(inputs: Path, tmp_path: Path):
     assert {"surface", "denoise", "decode"} <= frame.stage_ms.keys()
 
 
+def test_roughness_is_the_planes_total_variation(inputs: Path, tmp_path: Path):
+    planes = torch.zeros(3, 2, 4, 4)
+    planes[..., 2:] = 1.0
+    assert training.roughness(planes).item() == pytest.approx(1 / 3)
+    assert training.roughness(planes + 5 * torch.ones(3, 2, 1, 1)).item() == pytest.approx(1 / 3)
+    left = []
+    for name, smoothness in (("rough", 0.0), ("smooth", 10.0)):
+        train_decoder(replace(settings(inputs, tmp_path / name), smoothness=smoothness))
+        avatar = Avatar.load(tmp_path / name / "avatar", compute=FLOAT32)
+        left.append(training.roughness(avatar.decoder.triplane.planes).item())
+    assert left[1] < 0.5 * left[0]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

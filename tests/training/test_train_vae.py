@@ -14,10 +14,10 @@ from PIL import Image
 from tiny import tiny_nphm, write_tiny_frames
 
 from avatar_viewer.config import from_plain, to_plain
+from avatar_viewer.data.frames import read_frames
 from avatar_viewer.data.head_frame import HeadFrame
 from avatar_viewer.diffusion.autoencoder import decode, encode, fold_of, pixels_per_latent
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.head.nphm import load_nphm
 from avatar_viewer.training import vae as vae_module
 from avatar_viewer.training.loop import LoopConfig
 from avatar_viewer.training.vae import VaeTraining, load_pictures, to_signed, train_vae
@@ -144,7 +144,20 @@ def test_a_share_of_the_crops_lies_around_details(data: Path, tmp_path: Path):
     assert (crops.amax((1, 2, 3)) == 1).float().mean() < 0.5
 
 
-def test_details_are_where_the_camera_sees_the_heads_anchors(
+def test_details_are_where_the_camera_sees_the_heads_anchors(data: Path):
+    nphm = tiny_nphm()
+    nphm.register_to_config(detail_anchors=(0, 2))
+    identity = torch.randn(nphm.identity_dim)
+    cameras = [HeadFrame((0, 0, 0), 1.0).camera(r.camera, 32) for r in read_frames(data, "train")]
+    places = vae_module.detail_places(nphm, identity, cameras)
+    assert places.shape == (10, 2, 2)
+    x, y, z = nphm.anchors(identity)[2].tolist()
+    focal_px = 16 / np.tan(np.radians(15))  # the camera of `write_tiny_frames`
+    expected = (16 - focal_px * y / (2.5 - z), 16 + focal_px * x / (2.5 - z))
+    assert places[4, 1].tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_details_are_looked_for_with_the_persons_own_head(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     nphm = tiny_nphm()
@@ -152,13 +165,16 @@ def test_details_are_where_the_camera_sees_the_heads_anchors(
     save_network(nphm, tmp_path / "head")
     identity = torch.randn(nphm.identity_dim)
     monkeypatch.setattr(vae_module, "person_identity", lambda *arguments: identity)
-    monkeypatch.setattr(vae_module, "read_head_frame", lambda *arguments: HeadFrame((0, 0, 0), 1.0))
-    places = vae_module.detail_places(config(data, tmp_path), tmp_path / "head")
-    assert places.shape == (10, 2, 2)
-    x, y, z = load_nphm(tmp_path / "head").anchors(identity)[2].tolist()
-    focal_px = 16 / np.tan(np.radians(15))  # the camera of `write_tiny_frames`
-    expected = (16 - focal_px * y / (2.5 - z), 16 + focal_px * x / (2.5 - z))
-    assert places[4, 1].tolist() == pytest.approx(expected, abs=1e-3)
+    asked = []
+
+    def detail_places(nphm, identity, cameras):
+        asked.append((identity, len(cameras)))
+        return torch.full((len(cameras), 2, 2), 16.0)
+
+    monkeypatch.setattr(vae_module, "detail_places", detail_places)
+    settings = config(data, tmp_path / "run", steps=1)
+    train_vae(replace(settings, head=tmp_path / "head", detail_share=1.0))
+    assert [(found is identity, count) for found, count in asked] == [(True, 10)]
 
 
 def test_bfloat16_trains_too(data: Path, tmp_path: Path):
