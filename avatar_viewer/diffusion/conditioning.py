@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -35,6 +37,42 @@ def control_image(gbuffer: GBuffer, triplane: TriPlane) -> Tensor:
     image = seen.new_zeros((*mask.shape, seen.shape[1]))
     image[mask] = seen
     return image
+
+
+def folded_control(
+    gbuffers: Sequence[GBuffer],
+    triplane: TriPlane,
+    factor: int,
+    extra: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Control images of B pictures, folded (see `fold`): [B,factor²*C,H/factor,W/factor].
+
+    extra: [H,W,E] of each picture, behind its other channels. Where nothing is learned, a CPU fills
+    the pixels in one compiled pass.
+    """
+    if triplane.planes.device.type == "cpu" and not torch.is_grad_enabled():
+        from avatar_viewer.diffusion import look_up_kernel
+
+        extra = extra or [buffer.depth.new_zeros((*buffer.mask.shape, 0)) for buffer in gbuffers]
+        filled = [
+            look_up_kernel.folded_control(buffer, triplane.texels, triplane.box, factor, more)
+            for buffer, more in zip(gbuffers, extra, strict=True)
+        ]
+        return torch.stack(filled).permute(0, 3, 1, 2)
+    return plain_folded_control(gbuffers, triplane, factor, extra)
+
+
+def plain_folded_control(
+    gbuffers: Sequence[GBuffer],
+    triplane: TriPlane,
+    factor: int,
+    extra: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """`folded_control` in plain torch: any device, differentiable in the planes."""
+    seen = torch.stack([control_image(gbuffer, triplane) for gbuffer in gbuffers])
+    if extra is not None:
+        seen = torch.cat([seen, torch.stack(list(extra))], dim=-1)
+    return fold(seen, factor)
 
 
 def fold(control: Tensor, factor: int) -> Tensor:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 
 from avatar_viewer.diffusion.conditioning import (
     GEOMETRY_CHANNELS,
     ExpressionEncoder,
-    control_image,
-    fold,
+    folded_control,
 )
 from avatar_viewer.diffusion.expression_attention import (
     ExpressionUNet,
@@ -86,10 +84,8 @@ class Denoiser(nn.Module):
 
     def condition(self, gbuffers: Sequence[GBuffer], codes: Tensor) -> Conditioning:
         """G-buffers of B pictures and codes [B,E] -> what steers their denoising."""
-        control = torch.stack([control_image(gbuffer, self.triplane) for gbuffer in gbuffers])
-        return Conditioning(
-            control=fold(control, self.fold_factor), expression_tokens=self.encoder(codes)
-        )
+        control = folded_control(gbuffers, self.triplane, self.fold_factor)
+        return Conditioning(control, expression_tokens=self.encoder(codes))
 
     def forward(self, latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
         """Noisy latents [B,C,h,w] at timesteps [B] or [] -> the predicted v, same shape."""

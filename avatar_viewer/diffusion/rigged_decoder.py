@@ -18,7 +18,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, control_image, fold
+from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, folded_control
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.stages import GBuffer
 
@@ -74,11 +74,10 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
     def look_up(self, gbuffers: Sequence[GBuffer], codes: Tensor) -> Tensor:
         """G-buffers of B pictures, in the pictures' own size, and codes [B,E] -> what `forward`
         takes of them: [B,C,H/fold,W/fold]."""
-        seen = torch.stack([control_image(gbuffer, self.triplane) for gbuffer in gbuffers])
+        eyes = None
         if self.config["eye_channels"] > 0:
             eyes = [self.eyes(g, code[-4:]) for g, code in zip(gbuffers, codes, strict=True)]
-            seen = torch.cat([seen, torch.stack(eyes)], dim=-1)
-        return fold(seen, self.config["fold"])
+        return folded_control(gbuffers, self.triplane, self.config["fold"], eyes)
 
     def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:
         """Latents [B,C,h,w], what was looked up, and codes [B,E] -> [B,3,H,W], -1..1 but for
@@ -113,14 +112,19 @@ class EyePlanes(nn.Module):
 
     def forward(self, gbuffer: GBuffer, gaze: Tensor) -> Tensor:
         """A G-buffer and its gaze [4] -> [H,W,channels], zero but around the eyes."""
-        seen = gbuffer.canonical[gbuffer.mask]
+        x, y, z = gbuffer.canonical.unbind(-1)
+        reach = 2 * self.radius  # a plane's own radius, and as much of shift
+        near = [
+            ((x - column).abs() < reach) & ((y - row).abs() < reach) for column, row in self.centres
+        ]
+        around = gbuffer.mask & (z > 0) & torch.stack(near).any(dim=0)
+        seen = gbuffer.canonical[around]
         centres = seen.new_tensor(self.centres)
         turned = torch.einsum("eij,ej->ei", self.shift, gaze.view(-1, 2).to(self.shift))
         local = (seen[None, :, :2] - centres[:, None]) / self.radius - turned[:, None]
         features = functional.grid_sample(self.planes, local[:, None], align_corners=False)
-        in_front = seen[:, 2] > 0
         image = seen.new_zeros((*gbuffer.mask.shape, self.planes.shape[1]))
-        image[gbuffer.mask] = (features.sum(0)[:, 0] * in_front).T
+        image[around] = features.sum(0)[:, 0].T
         return image
 
 

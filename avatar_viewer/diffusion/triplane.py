@@ -28,6 +28,20 @@ class TriPlane(ModelMixin, ConfigMixin):
         """`channels` per plane; the box of canonical space that the planes span, world units."""
         super().__init__()
         self.planes = nn.Parameter(torch.randn(3, channels, resolution, resolution))
+        self._texels: tuple[tuple[int, int], Tensor] | None = None
+
+    @property
+    def box(self) -> Box:
+        """What the planes span."""
+        return self.config["box_min"], self.config["box_max"]
+
+    @property
+    def texels(self) -> Tensor:
+        """[3,R,R,channels] the planes with each texel's channels together; kept while they last."""
+        key = (self.planes.data_ptr(), self.planes._version)
+        if self._texels is None or self._texels[0] != key:
+            self._texels = key, self.planes.detach().permute(0, 2, 3, 1).contiguous()
+        return self._texels[1]
 
     @property
     def features(self) -> int:

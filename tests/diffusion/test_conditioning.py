@@ -11,6 +11,8 @@ from avatar_viewer.diffusion.conditioning import (
     ExpressionEncoder,
     control_image,
     fold,
+    folded_control,
+    plain_folded_control,
 )
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.raster.gbuffer import rasterize
@@ -51,6 +53,32 @@ def test_channels(gbuffer: GBuffer, triplane: TriPlane):
     assert torch.equal(control[..., NORMAL], gbuffer.normal)
     features = triplane(gbuffer.canonical[mask]).detach()
     assert torch.equal(control[..., GEOMETRY_CHANNELS:][mask], features)
+
+
+@pytest.mark.parametrize(("channels", "resolution"), [(2, 8), (1, 1), (0, 4), (3, 33)])
+@pytest.mark.parametrize("factor", [1, 4])
+@pytest.mark.parametrize("with_extra", [False, True])
+def test_the_compiled_pass_answers_what_the_plain_one_does(
+    gbuffer: GBuffer, channels: int, resolution: int, factor: int, with_extra: bool
+):
+    torch.manual_seed(0)
+    # A box smaller than the head: what lies outside sees the planes' borders.
+    planes = TriPlane(channels, resolution, (-0.2, -0.3, -0.4), (0.3, 0.2, 0.3))
+    extra = [torch.randn(16, 24, 2) * gbuffer.mask[..., None], torch.zeros(16, 24, 2)]
+    given = ([gbuffer, unseen(gbuffer)], planes, factor, extra if with_extra else None)
+    with torch.no_grad():
+        compiled, plain = folded_control(*given), plain_folded_control(*given)
+        torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-5)
+        # What is learned between two pictures is seen.
+        planes.planes += 1
+        again, plain = folded_control(*given), plain_folded_control(*given)
+        torch.testing.assert_close(again, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_reach_the_planes_through_the_plain_pass(gbuffer: GBuffer, triplane: TriPlane):
+    folded_control([gbuffer], triplane, 4).square().sum().backward()
+    assert triplane.planes.grad is not None and triplane.planes.grad.abs().max() > 0
+    triplane.planes.grad = None
 
 
 def test_depth_is_relative_to_the_heads_mean(gbuffer: GBuffer, triplane: TriPlane):
