@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, folded_control
 from avatar_viewer.diffusion.triplane import TriPlane
+from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import GBuffer
 
 
@@ -76,7 +77,7 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         takes of them: [B,C,H/fold,W/fold]."""
         eyes = None
         if self.config["eye_channels"] > 0:
-            eyes = [self.eyes(g, code[-4:]) for g, code in zip(gbuffers, codes, strict=True)]
+            eyes = [self.eyes(g, code[-GAZE_DIM:]) for g, code in zip(gbuffers, codes, strict=True)]
         return folded_control(gbuffers, self.triplane, self.config["fold"], eyes)
 
     def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:

@@ -271,9 +271,15 @@ def roughness(planes: Tensor) -> Tensor:
 
 
 def _digest(avatar: Avatar) -> str:
-    """Of the weights that latents depend on."""
-    digest = hashlib.sha256()
-    for network in (avatar.denoiser, avatar.vae):
-        for name, tensor in network.state_dict().items():
+    """Of what latents depend on."""
+    head, info = avatar.head, avatar.info
+    digest = hashlib.sha256(repr((info.resolution_px, info.steps, info.quick_steps)).encode())
+    for tensors in (
+        avatar.denoiser.state_dict(),
+        avatar.vae.state_dict(),
+        vars(head.head),
+        vars(head.hull) if head.hull is not None else {},
+    ):
+        for name, tensor in tensors.items():
             digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -118,6 +118,7 @@ class Views:
             self.vae.state_dict(),
             poser.nphm.state_dict(),
             {"vertices": poser.head.vertices, "identity": poser.identity},
+            vars(poser.hull) if poser.hull is not None else {},
             {record.id: self.person.expression(record).tensor() for record in self.person.records},
         ):
             for name, tensor in tensors.items():

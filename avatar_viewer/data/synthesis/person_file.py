@@ -148,7 +148,8 @@ def person_of(
             raise AvatarError(f"{there}: expected the person of {given}, found another one")
     found = person.description["identity"].get("stranger")
     if stranger is not None and found != stranger:
-        raise AvatarError(f"{there}: expected the stranger {stranger}, found {found or 'no one'}")
+        who = "no stranger" if found is None else found
+        raise AvatarError(f"{there}: expected the stranger {stranger}, found {who}")
     return person
 
 
