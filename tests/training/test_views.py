@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_person, tiny_vae, write_tiny_frames
+from tiny import tiny_hull, tiny_person, tiny_vae, write_tiny_frames
 
 from avatar_viewer.data.person import Person
 from avatar_viewer.diffusion.autoencoder import encode, with_fold
@@ -79,7 +79,10 @@ def test_what_was_made_from_something_else_is_not_taken(person: Person, tmp_path
     vae.encoder.conv_in.weight[0, 0, 0, 0] += 1
     folders.add(views_of(person, tmp_path, vae=vae).folder)
     folders.add(views_of(person, tmp_path, replace(OPTIONS, seed=1)).folder)
-    assert len(folders) == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(person.poser, "hull", tiny_hull())
+        folders.add(views_of(person, tmp_path).folder)
+    assert len(folders) == 4
     assert views_of(person, tmp_path).folder in folders
 
 
