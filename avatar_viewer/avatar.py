@@ -23,6 +23,7 @@ from avatar_viewer.diffusion.autoencoder import (
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.diffusion.samplers import initial_noise, sample
 from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.raster.camera import world_rays
 from avatar_viewer.raster.gbuffer import rasterize
 from avatar_viewer.raster.shading import shade
 from avatar_viewer.stages import (
@@ -192,7 +193,8 @@ class Avatar:
     def _looked_up(self, request: RenderRequest, decoder: RiggedDecoder) -> Tensor:
         """What the decoder sees of the surface, in the picture's own size."""
         codes = request.expression.tensor()[None].to(self.compute.device)
-        return self._laid_out(decoder.look_up([self._gbuffer(request, {})], codes))
+        rays = world_rays(request.camera, self.compute.device)
+        return self._laid_out(decoder.look_up([self._gbuffer(request, {})], [rays], codes))
 
     def _laid_out(self, image: Tensor) -> Tensor:
         return image.to(self.compute.dtype).contiguous(memory_format=torch.channels_last)

@@ -207,6 +207,16 @@ class GBuffer:
 
 
 @dataclass(frozen=True)
+class Rays:
+    """The rays through the centres of a picture's pixels: origin + depth * direction."""
+
+    origin: Tensor
+    """[3] float32, world: the camera's centre."""
+    direction: Tensor
+    """[H,W,3] float32, world units per unit of depth."""
+
+
+@dataclass(frozen=True)
 class Conditioning:
     """What steers the denoiser."""
 

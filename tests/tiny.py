@@ -167,6 +167,8 @@ def tiny_decoder() -> RiggedDecoder:
             fold=PIXELS_PER_LATENT,
             plane_channels=2,
             plane_resolution=8,
+            eye_channels=1,
+            mouth_channels=1,
             box_min=tuple(nphm["box_min"]),
             box_max=tuple(nphm["box_max"]),
         )

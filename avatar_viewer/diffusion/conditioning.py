@@ -16,18 +16,19 @@ GEOMETRY_CHANNELS = 8
 """mask 1, depth 1, canonical coordinates 3, normal 3; the rigged features follow."""
 
 
-def control_image(gbuffer: GBuffer, triplane: TriPlane) -> Tensor:
+def control_image(gbuffer: GBuffer, triplane: TriPlane, mean_depth: Tensor | None = None) -> Tensor:
     """[H,W,8 + 3*channels]: the G-buffer with the features of its canonical coordinates.
 
     Zero off the mesh. Depth is taken relative to its mean over the head, so that moving the
-    camera back changes the head's size in the picture and nothing else.
+    camera back changes the head's size in the picture and nothing else; `mean_depth` is that of the
+    whole head where the G-buffer is a part of a picture.
     """
     mask = gbuffer.mask
     depth = gbuffer.depth[mask]
     seen = torch.cat(
         [
             torch.ones_like(depth)[:, None],
-            (depth - depth.mean())[:, None],
+            (depth - (depth.mean() if mean_depth is None else mean_depth))[:, None],
             gbuffer.canonical[mask],
             gbuffer.normal[mask],
             triplane(gbuffer.canonical[mask]),
@@ -67,9 +68,17 @@ def plain_folded_control(
     triplane: TriPlane,
     factor: int,
     extra: Sequence[Tensor] | None = None,
+    mean_depths: Sequence[Tensor | None] | None = None,
 ) -> Tensor:
-    """`folded_control` in plain torch: any device, differentiable in the planes."""
-    seen = torch.stack([control_image(gbuffer, triplane) for gbuffer in gbuffers])
+    """`folded_control` in plain torch: any device, differentiable in the planes; for parts of
+    pictures too, which need the `mean_depths` of the whole."""
+    depths = mean_depths or [None] * len(gbuffers)
+    seen = torch.stack(
+        [
+            control_image(gbuffer, triplane, depth)
+            for gbuffer, depth in zip(gbuffers, depths, strict=True)
+        ]
+    )
     if extra is not None:
         seen = torch.cat([seen, torch.stack(list(extra))], dim=-1)
     return fold(seen, factor)

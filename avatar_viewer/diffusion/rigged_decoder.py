@@ -18,10 +18,15 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avatar_viewer.diffusion.conditioning import GEOMETRY_CHANNELS, folded_control
+from avatar_viewer.diffusion.conditioning import (
+    GEOMETRY_CHANNELS,
+    folded_control,
+    plain_folded_control,
+)
+from avatar_viewer.diffusion.moving_planes import EyePlanes, MouthPlanes
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.head.nphm import GAZE_DIM
-from avatar_viewer.stages import GBuffer
+from avatar_viewer.stages import GBuffer, Rays
 
 
 class RiggedDecoder(ModelMixin, ConfigMixin):
@@ -41,19 +46,29 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         eye_channels: int = 0,
         eye_centres: tuple[tuple[float, float], ...] = ((0.128, 0.112), (-0.128, 0.112)),
         eye_radius: float = 0.08,
+        mouth_channels: int = 0,
+        mouth_centre: tuple[float, float, float] = (0.0, -0.13, 0.33),
+        mouth_radius: float = 0.1,
         box_min: tuple[float, float, float] = (-1.0, -1.0, -1.0),
         box_max: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         """Each of the `channels` is a level with so many `blocks`; all but the last are followed by
         a doubling of the resolution. The box is the one that the planes span. With `eye_channels`
         the last four numbers of a code are gaze; `eye_centres` are then those of the left and the
-        right eye, x and y in canonical space."""
+        right eye, x and y in canonical space. With `mouth_channels` sheets of features lie where
+        teeth are."""
         super().__init__()
         self.triplane = TriPlane(plane_channels, plane_resolution, box_min, box_max)
         # Fine planes have places that no training picture shows: nothing rather than noise there.
         nn.init.zeros_(self.triplane.planes)
-        self.eyes = EyePlanes(eye_channels, eye_centres, eye_radius)
-        surface = (GEOMETRY_CHANNELS + self.triplane.features + eye_channels) * fold**2
+        self.eyes = self.mouth = None
+        if eye_channels > 0:
+            self.eyes = EyePlanes(eye_channels, eye_centres, eye_radius)
+        if mouth_channels > 0:
+            expression_dim = code_dim - GAZE_DIM
+            self.mouth = MouthPlanes(mouth_channels, expression_dim, mouth_centre, mouth_radius)
+        pixel = (GEOMETRY_CHANNELS, self.triplane.features, eye_channels, 2 * mouth_channels)
+        surface = sum(pixel) * fold**2
         self.code = nn.Sequential(nn.Linear(code_dim, code_features), nn.SiLU())
         self.enter = nn.Conv2d(latent_channels, channels[0], 3, padding=1)
         self.levels = nn.ModuleList(
@@ -72,13 +87,33 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         """Of the decoded picture, along one axis."""
         return self.config["fold"] * 2 ** len(self.widen)
 
-    def look_up(self, gbuffers: Sequence[GBuffer], codes: Tensor) -> Tensor:
-        """G-buffers of B pictures, in the pictures' own size, and codes [B,E] -> what `forward`
-        takes of them: [B,C,H/fold,W/fold]."""
-        eyes = None
-        if self.config["eye_channels"] > 0:
-            eyes = [self.eyes(g, code[-GAZE_DIM:]) for g, code in zip(gbuffers, codes, strict=True)]
-        return folded_control(gbuffers, self.triplane, self.config["fold"], eyes)
+    def look_up(self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor) -> Tensor:
+        """G-buffers of B pictures in the pictures' own size, their pixels' rays, and codes [B,E] ->
+        what `forward` takes of them: [B,C,H/fold,W/fold]."""
+        moving = [self._moving(*seen) for seen in zip(gbuffers, rays, codes, strict=True)]
+        return folded_control(gbuffers, self.triplane, self.config["fold"], moving)
+
+    def look_up_parts(
+        self,
+        gbuffers: Sequence[GBuffer],
+        rays: Sequence[Rays],
+        codes: Tensor,
+        mean_depths: Sequence[Tensor],
+    ) -> Tensor:
+        """`look_up` for parts of pictures, of which the mean depth of the whole heads is known."""
+        moving = [self._moving(*seen) for seen in zip(gbuffers, rays, codes, strict=True)]
+        return plain_folded_control(
+            gbuffers, self.triplane, self.config["fold"], moving, mean_depths
+        )
+
+    def _moving(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Tensor:
+        """[H,W,E] features of eyes and teeth."""
+        parts = [gbuffer.depth.new_zeros((*gbuffer.mask.shape, 0))]
+        if self.eyes is not None:
+            parts.append(self.eyes(gbuffer, code[-GAZE_DIM:]))
+        if self.mouth is not None:
+            parts.append(self.mouth(gbuffer, rays, code))
+        return torch.cat(parts, dim=-1)
 
     def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:
         """Latents [B,C,h,w], what was looked up, and codes [B,E] -> [B,3,H,W], -1..1 but for
@@ -93,40 +128,6 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             x = level(x, code)
         folded = self.leave(x) + self.texture(surface)
         return functional.pixel_shuffle(folded, self.config["fold"])
-
-
-class EyePlanes(nn.Module):
-    """Features that turn with the eyes: irises keep no place on the head's surface, so each eye has
-    a plane that gaze shifts."""
-
-    RESOLUTION = 64
-
-    def __init__(self, channels: int, centres: Sequence[Sequence[float]], radius: float) -> None:
-        """Each plane spans `radius` around its eye's centre, canonical x and y."""
-        super().__init__()
-        self.centres, self.radius = centres, radius
-        size = (len(centres), channels, self.RESOLUTION, self.RESOLUTION)
-        self.planes = nn.Parameter(torch.zeros(size))
-        # (yaw, pitch) in -1..1 -> shift in radii, learned: an eyeball of 12 mm that turns by 30
-        # degrees moves its pupil by 6 mm.
-        self.shift = nn.Parameter(0.3 * torch.eye(2).repeat(len(centres), 1, 1))
-
-    def forward(self, gbuffer: GBuffer, gaze: Tensor) -> Tensor:
-        """A G-buffer and its gaze [4] -> [H,W,channels], zero but around the eyes."""
-        x, y, z = gbuffer.canonical.unbind(-1)
-        reach = 2 * self.radius  # a plane's own radius, and as much of shift
-        near = [
-            ((x - column).abs() < reach) & ((y - row).abs() < reach) for column, row in self.centres
-        ]
-        around = gbuffer.mask & (z > 0) & torch.stack(near).any(dim=0)
-        seen = gbuffer.canonical[around]
-        centres = seen.new_tensor(self.centres)
-        turned = torch.einsum("eij,ej->ei", self.shift, gaze.view(-1, 2).to(self.shift))
-        local = (seen[None, :, :2] - centres[:, None]) / self.radius - turned[:, None]
-        features = functional.grid_sample(self.planes, local[:, None], align_corners=False)
-        image = seen.new_zeros((*gbuffer.mask.shape, self.planes.shape[1]))
-        image[around] = features.sum(0)[:, 0].T
-        return image
 
 
 class Level(nn.ModuleList):

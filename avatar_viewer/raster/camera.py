@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.stages import Camera
+from avatar_viewer.stages import Camera, Rays
 
 MAX_ELEVATION_DEG = 89.0
 NEAR_PER_DISTANCE = 0.05
@@ -143,3 +143,12 @@ def pixel_rays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     x = (np.arange(camera.width) + 0.5 - camera.width / 2) / camera.focal_px
     y = -(np.arange(camera.height) + 0.5 - camera.height / 2) / camera.focal_px
     return x, y
+
+
+def world_rays(camera: Camera, device: torch.device | None = None) -> Rays:
+    """The rays of a camera's pixels in world units; depth is that of a G-buffer."""
+    x, y = (torch.from_numpy(axis).float().to(device) for axis in pixel_rays(camera))
+    matrix = torch.from_numpy(camera.matrix).float().to(device)
+    right, up, back = matrix[:3, :3]
+    direction = x[None, :, None] * right + (y[:, None, None] * up - back)
+    return Rays(-matrix[:3, 3] @ matrix[:3, :3], direction)

@@ -7,10 +7,10 @@ those of others, so noise is added to them: what the surface tells is to be trus
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,24 +21,23 @@ from torch.nn import functional
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.avatar_folder import load_parts
 from avatar_viewer.data.check import check_data
-from avatar_viewer.data.frames import FrameRecord
-from avatar_viewer.data.person import Person, person_of
+from avatar_viewer.data.person import person_of
 from avatar_viewer.device import best_compute
-from avatar_viewer.diffusion.autoencoder import encode, pixels_per_latent, to_uint8
+from avatar_viewer.diffusion.autoencoder import pixels_per_latent, to_uint8
+from avatar_viewer.diffusion.moving_planes import MouthPlanes
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.files import make_folder
-from avatar_viewer.stages import GBuffer, RenderRequest
+from avatar_viewer.head.mesh_cache import HeadPoser
+from avatar_viewer.head.nphm import GAZE_DIM
+from avatar_viewer.raster.camera import world_rays
+from avatar_viewer.stages import GBuffer, Rays
 from avatar_viewer.training.avatar import save_avatar
 from avatar_viewer.training.loop import LoopConfig, Run
-from avatar_viewer.training.vae import detail_places, to_signed
-from avatar_viewer.training.views import packed, unpacked
-from avatar_viewer.weights import load_network, load_tensors, save_tensors
+from avatar_viewer.training.shots import Shots, Source, Window, latents_digest
+from avatar_viewer.training.vae import detail_places
+from avatar_viewer.weights import load_network
 
 SHEET_VIEWS = 8
-
-Source = Literal["quick", "full", "encoded"]
-"""Whence latents are: few denoising steps, all of them, or the true picture through the encoder."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,11 @@ class DecoderTraining:
     """A rigged decoder's folder, which is trained on; sizes are then its."""
     batch_size: int = 1
     """Whole pictures."""
+    crop_px: int = 256
+    """Some steps see squares of this size around lips, lids and nose, of accordingly more
+    pictures; a multiple of a latent's size."""
+    crop_fraction: float = 0.5
+    """How many of the steps do; none where pictures are no larger than that."""
     channels: tuple[int, ...] = (128, 96, 64)
     blocks: tuple[int, ...] = (2, 2, 3)
     plane_channels: int = 4
@@ -63,6 +67,8 @@ class DecoderTraining:
     eye_channels: int = 4
     """Features that turn with the gaze; 0 for head models with another origin or other axes than
     the project's own."""
+    mouth_channels: int = 4
+    """Features of each row of teeth; 0 as above."""
     plane_learning_rate: float = 1e-2
     latent_noise: float = 0.1
     """Largest standard deviation of what is added to latents, which are of about unit variance."""
@@ -77,7 +83,7 @@ class DecoderTraining:
     inside of the mouth, is otherwise noise."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "plane_channels", "plane_resolution"):
+        for name in ("batch_size", "crop_px", "plane_channels", "plane_resolution"):
             if getattr(self, name) < 1:
                 raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
         if not self.channels or len(self.channels) != len(self.blocks):
@@ -87,62 +93,6 @@ class DecoderTraining:
             )
 
 
-class _Shots:
-    """A split's pictures with what the decoder is given for them, each made when first asked for.
-
-    Latents, which cost most, are kept in `folder`.
-    """
-
-    def __init__(self, avatar: Avatar, person: Person, folder: Path) -> None:
-        self.avatar, self.person, self.folder = avatar, person, folder
-        make_folder(folder)
-        self.size_px = avatar.info.resolution_px
-        self._pictures: dict[int, Tensor] = {}
-        self._gbuffers: dict[int, dict[str, Tensor]] = {}
-
-    def __len__(self) -> int:
-        return len(self.person.records)
-
-    def picture(self, index: int) -> Tensor:
-        """[3,H,W] in -1..1."""
-        if index not in self._pictures:
-            rgb = self.person.records[index].rgb(self.size_px)
-            self._pictures[index] = torch.from_numpy(rgb).permute(2, 0, 1)
-        return to_signed(self._pictures[index])
-
-    def gbuffer(self, index: int) -> GBuffer:
-        if index not in self._gbuffers:
-            record = self.person.records[index]
-            self._gbuffers[index] = packed(self.person.gbuffer(record, self.size_px))
-        return unpacked(self._gbuffers[index])
-
-    def code(self, index: int) -> Tensor:
-        """[E]."""
-        return self.person.expression(self.person.records[index]).tensor()
-
-    def latents(self, index: int, source: Source) -> Tensor:
-        """[C,h,w]."""
-        record = self.person.records[index]
-        name = hashlib.sha256(f"{record.id} {source}".encode()).hexdigest()[:16]
-        path = self.folder / f"{name}.st"
-        if not path.is_file():
-            save_tensors({"latents": self._latents(index, record, source)}, path)
-        return load_tensors(path)["latents"]
-
-    @torch.no_grad()
-    def _latents(self, index: int, record: FrameRecord, source: Source) -> Tensor:
-        if source == "encoded":
-            return encode(self.avatar.vae, self.picture(index)[None])[0]
-        info = self.avatar.info
-        request = RenderRequest(
-            self.person.expression(record),
-            self.person.head_frame.camera(record.camera, self.size_px),
-            steps=info.quick_steps if source == "quick" else info.steps,
-            sampler=info.sampler,
-        )
-        return self.avatar.latents(request)[0].clone()
-
-
 def train_decoder(config: DecoderTraining) -> None:
     """Train, or go on with a run that was cut off; write `out/avatar` at every sample sheet."""
     torch.manual_seed(config.loop.seed)
@@ -150,38 +100,43 @@ def train_decoder(config: DecoderTraining) -> None:
     compute = best_compute("cpu", torch.float32)
     parts = load_parts(config.avatar, compute, lambda stage: None)
     avatar = Avatar(parts._replace(decoder=None), compute)
+    if config.crop_px % pixels_per_latent(avatar.vae):
+        raise AvatarError(
+            f"crop_px: expected a multiple of a latent's {pixels_per_latent(avatar.vae)} pixels, "
+            f"found {config.crop_px}"
+        )
     decoder = _build(config, avatar)
-    planes = nn.ModuleList([decoder.triplane, decoder.eyes])
+    folder = config.out / f"latents-{latents_digest(avatar)}"
+    shots, held_out = (
+        Shots(avatar, person_of(avatar, config.data, split), folder / split)
+        for split in ("train", "test")
+    )
+    places = _detail_places(shots)
+    if config.start is None and decoder.mouth is not None:
+        start_jaw(decoder.mouth, avatar.head, [shots.code(index) for index in range(len(shots))])
+    planes = nn.ModuleList(p for p in (decoder.triplane, decoder.eyes) if p is not None)
     rest = nn.ModuleList(part for part in decoder.children() if part not in planes)
     modules = {"planes": planes, "rest": rest}
     run = Run(config.out, modules, config.loop, {"planes": config.plane_learning_rate})
-    folder = config.out / f"latents-{_digest(avatar)}"
-    shots, held_out = (
-        _Shots(avatar, person_of(avatar, config.data, split), folder / split)
-        for split in ("train", "test")
-    )
-    weights = _DetailWeights(shots, config)
 
     def loss_function(step: int, generator: torch.Generator) -> Tensor:
-        chosen = torch.randint(len(shots), (config.batch_size,), generator=generator).tolist()
-        sources: list[Source] = ["quick", "full", "encoded"]
-        picks = torch.randint(len(sources), (config.batch_size,), generator=generator).tolist()
-        latents = torch.stack(
-            [shots.latents(i, sources[k]) for i, k in zip(chosen, picks, strict=True)]
+        windows = _drawn_windows(config, shots, places, generator)
+        latents = torch.stack([_noisy_latents(shots, w, config, generator) for w in windows])
+        truth = torch.stack([w.of_picture(shots.picture(w.index)) for w in windows])
+        weights = torch.stack(
+            [w.of_picture(_weights(places[w.index], config, shots.size_px)) for w in windows]
         )
-        spread = config.latent_noise * torch.rand(len(chosen), 1, 1, 1, generator=generator)
-        latents = latents + spread * torch.randn(latents.shape, generator=generator)
-        truth = torch.stack([shots.picture(index) for index in chosen]).to(run.device)
-        found = _decoded(decoder, shots, chosen, latents, run.device)
-        loss = _loss(found.float(), truth, weights(chosen).to(run.device), config)
+        found = _decoded(decoder, shots, windows, latents, run.device)
+        loss = _loss(found.float(), truth.to(run.device), weights.to(run.device), config)
         return loss + config.smoothness * roughness(decoder.triplane.planes)
 
     @torch.inference_mode()
     def sheet(path: Path) -> None:
         rows = []
         for index in range(min(SHEET_VIEWS, len(held_out))):
+            window = Window(index, 0, 0, held_out.size_px)
             latents = held_out.latents(index, "quick")[None]
-            found = _decoded(decoder, held_out, [index], latents, run.device)[0].clamp(-1, 1).cpu()
+            found = _decoded(decoder, held_out, [window], latents, run.device)[0].clamp(-1, 1).cpu()
             rows.append((held_out.picture(index), found))
         errors = [(a - b).square().mean().item() / 4 for a, b in rows]
         print(f"step {run.step}: PSNR on test {-10 * np.log10(errors).mean():.2f} dB", flush=True)
@@ -214,44 +169,104 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
         plane_channels=config.plane_channels,
         plane_resolution=config.plane_resolution,
         eye_channels=config.eye_channels,
+        mouth_channels=config.mouth_channels,
         box_min=tuple(box["box_min"]),
         box_max=tuple(box["box_max"]),
     )
 
 
-def _decoded(
-    decoder: RiggedDecoder, shots: _Shots, chosen: list[int], latents: Tensor, device: torch.device
+def _drawn_windows(
+    config: DecoderTraining, shots: Shots, places: Tensor, generator: torch.Generator
+) -> list[Window]:
+    """Whole pictures, or as many pixels in parts around details."""
+    size, whole = config.crop_px, shots.size_px
+    in_parts = size < whole and places.shape[1] > 0
+    if not in_parts or torch.rand(1, generator=generator) >= config.crop_fraction:
+        chosen = torch.randint(len(shots), (config.batch_size,), generator=generator)
+        return [Window(index, 0, 0, whole) for index in chosen.tolist()]
+    windows, factor = [], shots.pixels_per_latent
+    for _ in range(config.batch_size * (whole // size) ** 2):
+        index, detail = (
+            int(torch.randint(count, (1,), generator=generator)) for count in places.shape[:2]
+        )
+        corner = places[index, detail] - torch.rand(2, generator=generator) * size
+        y, x = (corner.clamp(0, whole - size) // factor * factor).int().tolist()
+        windows.append(Window(index, y, x, size))
+    return windows
+
+
+def _noisy_latents(
+    shots: Shots, window: Window, config: DecoderTraining, generator: torch.Generator
 ) -> Tensor:
-    gbuffers = [shots.gbuffer(index) for index in chosen]
-    codes = torch.stack([shots.code(index) for index in chosen]).to(device)
-    surface = decoder.look_up(
-        [GBuffer(**{n: t.to(device) for n, t in vars(buffer).items()}) for buffer in gbuffers],
-        codes,
-    )
+    """[C,h,w] of a window."""
+    sources: tuple[Source, ...] = get_args(Source)
+    source = sources[int(torch.randint(len(sources), (1,), generator=generator))]
+    latents = window.of_latents(shots.latents(window.index, source), shots.pixels_per_latent)
+    spread = config.latent_noise * torch.rand(1, generator=generator)
+    return latents + spread * torch.randn(latents.shape, generator=generator)
+
+
+def _decoded(
+    decoder: RiggedDecoder,
+    shots: Shots,
+    windows: list[Window],
+    latents: Tensor,
+    device: torch.device,
+) -> Tensor:
+    gbuffers, rays, mean_depths = [], [], []
+    for window in windows:
+        seen = shots.gbuffer(window.index)
+        mean_depths.append(seen.depth[seen.mask].mean().to(device))
+        parts = {name: window.of_image(t).to(device) for name, t in vars(seen).items()}
+        gbuffers.append(GBuffer(**parts))
+        whole = world_rays(shots.camera(window.index), device)
+        rays.append(Rays(whole.origin, window.of_image(whole.direction)))
+    codes = torch.stack([shots.code(window.index) for window in windows]).to(device)
+    surface = decoder.look_up_parts(gbuffers, rays, codes, mean_depths)
     return decoder(latents.to(device), surface, codes)
 
 
-class _DetailWeights:
-    """How much each pixel counts."""
+def _detail_places(shots: Shots) -> Tensor:
+    """[N,A,2] row and column of details in each picture; none for head models that name none."""
+    poser = shots.avatar.head
+    cameras = [shots.camera(index) for index in range(len(shots))]
+    return detail_places(poser.nphm, poser.identity, cameras)
 
-    def __init__(self, shots: _Shots, config: DecoderTraining) -> None:
-        self.config, self.size_px = config, shots.size_px
-        person, poser = shots.person, shots.avatar.head
-        cameras = [person.head_frame.camera(r.camera, shots.size_px) for r in person.records]
-        self.places = detail_places(poser.nphm, poser.identity, cameras)
 
-    def __call__(self, chosen: list[int]) -> Tensor:
-        """[B,1,H,W], 1 far from all details."""
-        centres = torch.arange(self.size_px) + 0.5
-        radius = self.config.detail_radius * self.size_px
-        row, column = (
-            (-((centres - self.places[chosen][..., axis, None]) ** 2) / (2 * radius**2)).exp()
-            for axis in (0, 1)
-        )
-        near = torch.einsum("bay,bax->bayx", row, column)
-        # A plane of zeros, for head models without detail anchors.
-        nearest = functional.pad(near, (0, 0, 0, 0, 0, 1)).amax(dim=1, keepdim=True)
-        return 1 + self.config.detail_weight * nearest
+def _weights(places: Tensor, config: DecoderTraining, size_px: int) -> Tensor:
+    """[1,H,W] how much each pixel of a picture with details at `places` [A,2] counts, 1 far from
+    them all."""
+    centres = torch.arange(size_px) + 0.5
+    radius = config.detail_radius * size_px
+    row, column = (
+        (-((centres - places[:, axis, None]) ** 2) / (2 * radius**2)).exp() for axis in (0, 1)
+    )
+    near = torch.einsum("ay,ax->ayx", row, column)
+    # A plane of zeros, for head models without details.
+    nearest = functional.pad(near, (0, 0, 0, 0, 0, 1)).amax(dim=0, keepdim=True)
+    return 1 + config.detail_weight * nearest
+
+
+@torch.no_grad()
+def start_jaw(mouth: MouthPlanes, poser: HeadPoser, expressions: Sequence[Tensor]) -> None:
+    """Let the lower teeth move as the lower lip does, for a start, by the codes [E] of training
+    frames; what a head model has no lower lip for stays still."""
+    offset = (poser.head.vertices - torch.tensor(mouth.centre)) / mouth.radius
+    lip = (offset.abs() < 1).all(dim=1) & (offset[:, 1] < -0.3)
+    if not lip.any():
+        return
+    canonical = poser.head.vertices[lip]
+    codes = torch.stack([code[:-GAZE_DIM] for code in expressions])
+    shifts = torch.stack(
+        [poser.nphm.deform(canonical, poser.identity, z).mean(dim=0) for z in codes]
+    )
+    shifts = shifts / mouth.radius
+    # Ridge regression: codes have more numbers than jaws have motions.
+    centred = codes - codes.mean(dim=0)
+    ridge = 0.1 * centred.square().mean() * torch.eye(codes.shape[1])
+    weight = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ shifts)
+    mouth.jaw.weight[:3] = weight.T
+    mouth.jaw.bias[:3] = shifts.mean(dim=0) - codes.mean(dim=0) @ weight
 
 
 def _loss(found: Tensor, truth: Tensor, weight: Tensor, config: DecoderTraining) -> Tensor:
@@ -268,18 +283,3 @@ def _loss(found: Tensor, truth: Tensor, weight: Tensor, config: DecoderTraining)
 def roughness(planes: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring texels (total variation) of planes [3,C,R,R]."""
     return planes.diff(dim=2).abs().mean() + planes.diff(dim=3).abs().mean()
-
-
-def _digest(avatar: Avatar) -> str:
-    """Of what latents depend on."""
-    head, info = avatar.head, avatar.info
-    digest = hashlib.sha256(repr((info.resolution_px, info.steps, info.quick_steps)).encode())
-    for tensors in (
-        avatar.denoiser.state_dict(),
-        avatar.vae.state_dict(),
-        vars(head.head),
-        vars(head.hull) if head.hull is not None else {},
-    ):
-        for name, tensor in tensors.items():
-            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]

@@ -7,7 +7,8 @@ import torch
 from tiny import fill_zero_layers
 
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
-from avatar_viewer.stages import GBuffer
+from avatar_viewer.raster.camera import Orbit, world_rays
+from avatar_viewer.stages import GBuffer, Rays
 
 
 @pytest.fixture
@@ -22,9 +23,17 @@ def decoder() -> RiggedDecoder:
         plane_channels=2,
         plane_resolution=16,
         eye_channels=3,
+        mouth_channels=2,
+        mouth_centre=(0.1, 0.1, 0.1),
+        mouth_radius=0.3,
     )
     fill_zero_layers(decoder)
     return decoder.eval()
+
+
+def rays(size: int) -> Rays:
+    """Of a camera just before the mouth."""
+    return world_rays(Orbit(0, 0, 0.4, (0.1, 0.1, 0.1), 60).camera(size, size))
 
 
 def gbuffer(size: int) -> GBuffer:
@@ -37,8 +46,8 @@ def gbuffer(size: int) -> GBuffer:
 
 def test_a_picture_of_latents_and_surface(decoder: RiggedDecoder):
     assert decoder.pixels_per_latent == 8
-    surface = decoder.look_up([gbuffer(32), gbuffer(32)], torch.zeros(2, 6))
-    assert surface.shape == (2, (8 + 6 + 3) * 4, 16, 16)
+    surface = decoder.look_up([gbuffer(32)] * 2, [rays(32)] * 2, torch.zeros(2, 6))
+    assert surface.shape == (2, (8 + 6 + 3 + 4) * 4, 16, 16)
     rgb = decoder(torch.randn(2, 4, 4, 4), surface, torch.randn(2, 6))
     assert rgb.shape == (2, 3, 32, 32)
 
@@ -47,15 +56,14 @@ def test_a_picture_of_latents_and_surface(decoder: RiggedDecoder):
 def test_a_place_of_the_surface_is_seen_at_its_pixel(decoder: RiggedDecoder):
     """A feature of one texel changes the picture around the pixels that show it, and no others."""
     seen, latents, codes = gbuffer(64), torch.randn(1, 4, 8, 8), torch.randn(1, 6)
-    before = decoder(latents, decoder.look_up([seen], codes), codes)
+    before = decoder(latents, decoder.look_up([seen], [rays(64)], codes), codes)
     row, column = (index[0].item() for index in torch.where(seen.mask))
     place = seen.canonical[row, column]
     canonical = seen.canonical.clone()
     canonical[row, column] = -place
     moved = GBuffer(seen.mask, seen.depth, seen.normal, canonical)
-    changed = (
-        (decoder(latents, decoder.look_up([moved], codes), codes) - before).abs().amax(dim=(0, 1))
-    )
+    after = decoder(latents, decoder.look_up([moved], [rays(64)], codes), codes)
+    changed = (after - before).abs().amax(dim=(0, 1))
     assert changed[row, column] > 1e-4
     rows, columns = torch.where(changed > 1e-5)
     # The last level's four convolutions of 2 x 2 pixel blocks reach eight pixels and a block.
@@ -64,16 +72,15 @@ def test_a_place_of_the_surface_is_seen_at_its_pixel(decoder: RiggedDecoder):
 
 
 def test_gradients_reach_all_that_is_learned(decoder: RiggedDecoder):
-    decoder(
-        torch.randn(1, 4, 4, 4), decoder.look_up([gbuffer(32)], torch.ones(1, 6)), torch.randn(1, 6)
-    ).square().mean().backward()
+    surface = decoder.look_up([gbuffer(32)], [rays(32)], torch.ones(1, 6))
+    decoder(torch.randn(1, 4, 4, 4), surface, torch.randn(1, 6)).square().mean().backward()
     for name, parameter in decoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
 def test_expression_and_latents_count(decoder: RiggedDecoder):
     surface, latents, codes = (
-        decoder.look_up([gbuffer(32)], torch.ones(1, 6)),
+        decoder.look_up([gbuffer(32)], [rays(32)], torch.ones(1, 6)),
         torch.randn(1, 4, 4, 4),
         torch.randn(1, 6),
     )
@@ -83,28 +90,12 @@ def test_expression_and_latents_count(decoder: RiggedDecoder):
 
 
 @torch.no_grad()
-def test_irises_turn_with_the_gaze_and_nothing_else_does(decoder: RiggedDecoder):
-    """A front of the head as a plane: looking to the left shifts what lies around the eyes."""
-    size = 256
-    y, x = torch.meshgrid(*(torch.linspace(-0.3, 0.3, size),) * 2, indexing="ij")
-    canonical = torch.stack([x, -y, torch.full_like(x, 0.2)], dim=-1)
-    seen = GBuffer(torch.ones(size, size, dtype=torch.bool), x * 0 + 1, canonical, canonical)
-    eyes = decoder.eyes
-    waves = torch.linspace(0, 6, eyes.RESOLUTION).sin()
-    eyes.planes.copy_((waves + waves[:, None]).expand_as(eyes.planes))
-    ahead = eyes(seen, torch.zeros(4))
-    left = eyes(seen, torch.tensor([0.5, 0.0, 0.0, 0.0]))
-    row = round((0.3 - 0.112) / 0.6 * (size - 1))
-    # 0.5 of 0.3 radii of 0.08 units, in pixels of 0.6 / 255 units.
-    shift = round(0.5 * 0.3 * 0.08 / (0.6 / (size - 1)))
-    around = slice(round((0.3 + 0.128) / 0.6 * (size - 1)) - 15, None)
-    of_left_eye = slice(around.start, around.start + 30)
-    moved = slice(of_left_eye.start + shift, of_left_eye.stop + shift)
-    torch.testing.assert_close(left[row, moved], ahead[row, of_left_eye], atol=0.03, rtol=0.03)
-    assert (left[row, of_left_eye] - ahead[row, of_left_eye]).abs().max() > 0.1
-    # The other eye looked ahead, and far from the eyes there is nothing.
-    assert torch.equal(left[:, : size // 2], ahead[:, : size // 2])
-    assert not ahead[: size // 6].any() and not ahead[size // 2 :].any()
-    # Nor at the back of the head.
-    behind = GBuffer(seen.mask, seen.depth, seen.normal, -canonical)
-    assert not eyes(behind, torch.zeros(4)).any()
+def test_a_part_of_a_picture_is_looked_up_as_in_the_whole(decoder: RiggedDecoder):
+    seen, seen_rays, codes = gbuffer(32), rays(32), torch.randn(1, 6)
+    rows, columns = slice(8, 24), slice(4, 20)
+    part = GBuffer(*(tensor[rows, columns] for tensor in vars(seen).values()))
+    part_rays = Rays(seen_rays.origin, seen_rays.direction[rows, columns])
+    mean_depth = seen.depth[seen.mask].mean()
+    found = decoder.look_up_parts([part], [part_rays], codes, [mean_depth])
+    whole = decoder.look_up([seen], [seen_rays], codes)
+    torch.testing.assert_close(found, whole[..., 4:12, 2:10], atol=1e-5, rtol=1e-5)

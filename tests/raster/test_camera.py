@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.raster.camera import Orbit, project, to_camera, to_clip
+from avatar_viewer.raster.camera import Orbit, project, to_camera, to_clip, world_rays
 
 FRONT = Orbit(azimuth_deg=0, elevation_deg=0, distance=2, target=(0, 0, 0), fov_deg=40)
 
@@ -141,3 +141,16 @@ def test_bad_orbits_are_named(change, named):
 def test_zoom_must_be_positive():
     with pytest.raises(AvatarError, match="zoom"):
         FRONT.zoomed(0)
+
+
+@given(orbits)
+def test_rays_lead_back_to_what_their_pixels_show(orbit):
+    camera = orbit.camera(5, 4)
+    rays = world_rays(camera)
+    depth = torch.linspace(0.5, 1.5, 20).view(4, 5) * orbit.distance
+    points = rays.origin + depth[..., None] * rays.direction
+    pixels, depths = project(points.flatten(0, 1).double(), camera)
+    columns, rows = torch.meshgrid(torch.arange(5) + 0.5, torch.arange(4) + 0.5, indexing="xy")
+    expected = torch.stack([columns, rows], dim=-1).flatten(0, 1).double()
+    torch.testing.assert_close(pixels, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(depths, depth.flatten().double(), atol=1e-4, rtol=1e-4)

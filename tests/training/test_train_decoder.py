@@ -11,12 +11,14 @@ import pytest
 import torch
 from known_person import known_codes
 from PIL import Image
-from tiny import FLOAT32, RESOLUTION_PX, VIEW, tiny_person, write_tiny_avatar
+from tiny import CODE_DIM, FLOAT32, RESOLUTION_PX, VIEW, tiny_avatar, tiny_person, write_tiny_avatar
 from tiny_training import write_inputs
 
 from avatar_viewer.avatar import Avatar
+from avatar_viewer.diffusion.moving_planes import MouthPlanes
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.stages import RenderRequest
+from avatar_viewer.head.nphm import GAZE_DIM
+from avatar_viewer.stages import ExpressionCode, RenderRequest
 from avatar_viewer.training import decoder as training
 from avatar_viewer.training.decoder import DecoderTraining, train_decoder
 from avatar_viewer.training.loop import LoopConfig
@@ -128,9 +130,36 @@ def test_roughness_is_the_planes_total_variation(inputs: Path, tmp_path: Path):
     assert left[1] < 0.5 * left[0]
 
 
+def test_training_on_parts_of_pictures(inputs: Path, tmp_path: Path):
+    run = replace(settings(inputs, tmp_path / "run"), crop_px=8, crop_fraction=1.0)
+    before = error_of(Avatar.load(inputs / "avatar", compute=FLOAT32), inputs)
+    train_decoder(run)
+    after = error_of(Avatar.load(tmp_path / "run" / "avatar", compute=FLOAT32), inputs)
+    assert after < 0.5 * before
+
+
+def test_the_jaw_starts_with_the_lower_lip():
+    poser = tiny_avatar().head
+    mouth = MouthPlanes(1, CODE_DIM - GAZE_DIM, (0.0, 0.0, 0.45), 0.2)
+    torch.manual_seed(0)
+    codes = 0.3 * torch.randn(30, CODE_DIM)
+    training.start_jaw(mouth, poser, list(codes))
+    offset = (poser.head.vertices - torch.tensor(mouth.centre)) / mouth.radius
+    lip = (offset.abs() < 1).all(dim=1) & (offset[:, 1] < -0.3)
+    expressions = [ExpressionCode.from_array(code) for code in codes]
+    shifts = torch.stack(
+        [(poser.pose(e).vertices - poser.head.vertices)[lip].mean(dim=0) for e in expressions]
+    )
+    found = mouth.jaw(codes[:, :-GAZE_DIM]) * mouth.radius
+    unexplained = (found[:, :3] - shifts).norm() / (shifts - shifts.mean(dim=0)).norm()
+    assert unexplained < 0.5
+    assert not found[:, 3].any()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"crop_px": 6}, "crop_px: expected a multiple of a latent's 4 pixels, found 6"),
         ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
         ({"blocks": (1, 1)}, r"blocks: expected a number for each of channels \[16\], found"),
         (
