@@ -46,35 +46,25 @@ class EyePlanes(nn.Module):
 
 
 class MouthPlanes(nn.Module):
-    """Features of the two rows of teeth, which lips uncover and which move as rigid parts.
-
-    Each row is a sheet bent like the dental arch, z = front - curvature x², the upper one fixed to
-    the skull, the lower one moved by the jaw. A pixel sees a sheet where its ray meets it before it
-    meets the head's surface, which is behind the teeth where the mouth is open.
-    """
-
-    RESOLUTION = 96
+    """Features of the two rows of teeth, which lips uncover and which move as rigid parts: the
+    upper one with the skull, the lower one with the jaw."""
 
     def __init__(
         self, channels: int, expression_dim: int, centre: Sequence[float], radius: float
     ) -> None:
-        """The sheets span 2 `radius` to the sides of the teeth's `centre`, and one up and down;
-        lengths in world units."""
+        """The rows reach 2 `radius` to the sides of the teeth's `centre`, and one up and down;
+        world units."""
         super().__init__()
         self.centre, self.radius = centre, radius
-        self.planes = nn.Parameter(torch.zeros(2, channels, self.RESOLUTION, self.RESOLUTION))
-        # Lengths are in radii, so that one learning rate suits all of it.
-        self.front = nn.Parameter(torch.zeros(2))
-        """How far before the centre each sheet's front is."""
-        self.curvature = nn.Parameter(torch.full((2,), 0.4))
+        self.upper, self.lower = RowOfTeeth(channels), RowOfTeeth(channels)
         self.jaw = nn.Linear(expression_dim, 4)
-        """z_exp -> the jaw's shift, and its pitch in radians about the lower teeth's front."""
+        """z_exp -> the jaw's shift in radii, and its pitch in radians about the teeth's centre."""
         nn.init.zeros_(self.jaw.weight)
         nn.init.zeros_(self.jaw.bias)
 
     def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Tensor:
         """A G-buffer, the rays of its pixels and its code [E] -> [H,W,2*channels], zero where no
-        sheet is seen."""
+        tooth can be seen."""
         centre = gbuffer.canonical.new_tensor(self.centre)
         offset = gbuffer.canonical - centre
         around = gbuffer.mask & (offset.abs() < 3 * self.radius).all(dim=-1)
@@ -82,14 +72,11 @@ class MouthPlanes(nn.Module):
         origin = ((rays.origin - centre) / self.radius).expand(int(around.sum()), 3)
         direction = rays.direction[around]
         depth = gbuffer.depth[around] / self.radius
-        features = [
-            self._seen(row, depth, *moved)
-            for row, moved in enumerate(
-                ((origin, direction), self._in_jaw(origin, direction, code[:-GAZE_DIM]))
-            )
-        ]
-        image = depth.new_zeros((*gbuffer.mask.shape, 2 * self.planes.shape[1]))
-        image[around] = torch.cat(features, dim=1)
+        upper = self.upper(origin, direction, depth)
+        lower = self.lower(*self._in_jaw(origin, direction, code[:-GAZE_DIM]), depth)
+        features = torch.cat([upper, lower], dim=1)
+        image = depth.new_zeros((*gbuffer.mask.shape, features.shape[1]))
+        image[around] = features
         return image
 
     def _in_jaw(self, origin: Tensor, direction: Tensor, z_exp: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,16 +87,31 @@ class MouthPlanes(nn.Module):
         head_from_jaw = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos]).view(3, 3)
         return (origin - motion[:3]) @ head_from_jaw, direction @ head_from_jaw
 
-    def _seen(self, row: int, depth: Tensor, origin: Tensor, direction: Tensor) -> Tensor:
-        """[N,channels] of the sheet where rays meet it, lengths in radii."""
-        meet = _nearest_hit(origin, direction, self.front[row], self.curvature[row])
+
+class RowOfTeeth(nn.Module):
+    """A sheet of features, bent like the dental arch: z = front - curvature x².
+
+    A pixel sees it where its ray meets it before it meets the head's surface, which is behind the
+    teeth where the mouth is open.
+    """
+
+    RESOLUTION = 96
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.plane = nn.Parameter(torch.zeros(channels, self.RESOLUTION, self.RESOLUTION))
+        self.front = nn.Parameter(torch.zeros(()))
+        self.curvature = nn.Parameter(torch.tensor(0.4))
+
+    def forward(self, origin: Tensor, direction: Tensor, depth: Tensor) -> Tensor:
+        """Rays [N,3] from one origin [N,3], and the depth [N] of the surface -> [N,channels]; the
+        row's radius is the unit."""
+        meet = _nearest_hit(origin, direction, self.front, self.curvature)
         seen = meet < depth
         # Nothing infinite may reach what is learned, not even times zero.
         x, y, _ = (origin + torch.where(seen, meet, 0)[:, None] * direction).unbind(1)
         place = torch.stack([x / 2, y], dim=1)
-        features = functional.grid_sample(
-            self.planes[row, None], place[None, None], align_corners=False
-        )
+        features = functional.grid_sample(self.plane[None], place[None, None], align_corners=False)
         return features[0, :, 0].T * seen[:, None]
 
 

@@ -98,7 +98,7 @@ def run_ablation(ablation: Ablation, out: Path, results: Path | None) -> None:
         "splits": list(ablation.splits),
         "variants": {},
     }
-    person: Path | None = None
+    first: Path | None = None
     for name in ablation.variants:
         variant = make_variant(name, full, out / name)
         entry: dict[str, Any] = {"title": variant.title}
@@ -107,8 +107,8 @@ def run_ablation(ablation: Ablation, out: Path, results: Path | None) -> None:
             print(f"{name}: skipped: {variant.skipped}", flush=True)
         else:
             print(f"{name}: {variant.title}", flush=True)
-            train_variant(variant.settings, person)
-            person = person or variant.settings.out / "person"
+            train_variant(variant.settings, first)
+            first = first or variant.settings.out
             entry["splits"] = _evaluated(variant.settings, ablation, judges)
         report["variants"][name] = entry
         if variant.settings is not None and ablation.decoder is not None and name in RIGGED:
@@ -168,18 +168,20 @@ def make_variant(name: VariantName, full: AvatarTraining, out: Path) -> Variant:
             return Variant(title, replace(full, train_unet=not full.train_unet))
 
 
-def train_variant(settings: AvatarTraining, person: Path | None) -> None:
-    """Train, or go on, unless it is finished; `person` holds what a run before found of the person.
+def train_variant(settings: AvatarTraining, first: Path | None) -> None:
+    """Train, or go on, unless it is finished; `first` is the run of the first variant.
 
-    The head's extraction and the codes' fit are the same for all variants and take minutes.
+    The head's extraction, the codes' fit and the views are the same for all, and take minutes.
     """
     folder = settings.out
     if _trained_before(settings):
         return
-    if person is not None and person.is_dir() and not (folder / "person").exists():
+    if first is not None and not (folder / "person").exists():
         aside = folder / f".person.{os.getpid()}.tmp"
-        shutil.copytree(person, aside)
+        shutil.copytree(first / "person", aside)
         aside.rename(folder / "person")
+        for views in first.glob("views-*"):
+            (folder / views.name).symlink_to(views.resolve())
     train_avatar(settings)
     (folder / FINISHED).touch()
 

@@ -114,10 +114,7 @@ def train_decoder(config: DecoderTraining) -> None:
     places = _detail_places(shots)
     if config.start is None and decoder.mouth is not None:
         start_jaw(decoder.mouth, avatar.head, [shots.code(index) for index in range(len(shots))])
-    planes = nn.ModuleList(p for p in (decoder.triplane, decoder.eyes) if p is not None)
-    rest = nn.ModuleList(part for part in decoder.children() if part not in planes)
-    modules = {"planes": planes, "rest": rest}
-    run = Run(config.out, modules, config.loop, {"planes": config.plane_learning_rate})
+    run = Run(config.out, _groups(decoder), config.loop, {"planes": config.plane_learning_rate})
 
     def loss_function(step: int, generator: torch.Generator) -> Tensor:
         windows = _drawn_windows(config, shots, places, generator)
@@ -173,6 +170,17 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
         box_min=tuple(box["box_min"]),
         box_max=tuple(box["box_max"]),
     )
+
+
+def _groups(decoder: RiggedDecoder) -> dict[str, nn.Module]:
+    """What learns at a pace of its own: texels are seldom seen, and each step moves only some."""
+    planes: list[nn.Module | None] = [decoder.triplane, decoder.eyes]
+    rest: list[nn.Module] = [m for m in decoder.children() if m not in (*planes, decoder.mouth)]
+    if decoder.mouth is not None:
+        planes += [decoder.mouth.upper, decoder.mouth.lower]
+        rest.append(decoder.mouth.jaw)
+    present = [plane for plane in planes if plane is not None]
+    return {"planes": nn.ModuleList(present), "rest": nn.ModuleList(rest)}
 
 
 def _drawn_windows(

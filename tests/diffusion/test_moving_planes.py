@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avatar_viewer.diffusion.moving_planes import EyePlanes, MouthPlanes, _nearest_hit
+from avatar_viewer.diffusion.moving_planes import (
+    EyePlanes,
+    MouthPlanes,
+    RowOfTeeth,
+    _nearest_hit,
+)
 from avatar_viewer.raster.camera import Orbit, project, world_rays
 from avatar_viewer.stages import Camera, GBuffer
 
@@ -42,13 +47,13 @@ def test_irises_turn_with_the_gaze_and_nothing_else_does():
 
 
 def mouth() -> MouthPlanes:
-    """Smooth features, other ones for each row of teeth."""
+    """Smooth features, other ones for each row of teeth; the upper one lies before the lower."""
     torch.manual_seed(0)
     planes = MouthPlanes(3, 2, CENTRE, RADIUS).requires_grad_(False)
-    axis = torch.linspace(-2, 2, planes.RESOLUTION)
-    phases = torch.rand(2, 3, 1, 1) * 6
-    planes.planes.copy_((phases + axis + axis[:, None]).sin())
-    planes.front.copy_(torch.tensor([0.0, -0.3]))
+    for row, front in ((planes.upper, 0.0), (planes.lower, -0.3)):
+        axis = torch.linspace(-2, 2, row.RESOLUTION)
+        row.plane.copy_((6 * torch.rand(3, 1, 1) + axis + axis[:, None]).sin())
+        row.front.fill_(front)
     return planes
 
 
@@ -63,10 +68,10 @@ def open_mouth(behind: float) -> GBuffer:
     return GBuffer(mask, torch.full((128, 160), 3.0 + behind), canonical, canonical)
 
 
-def sheet_points(planes: MouthPlanes, row: int) -> torch.Tensor:
+def sheet_points(row: RowOfTeeth) -> torch.Tensor:
     """[N,3] world, on a sheet at rest."""
     x, y = torch.meshgrid(torch.linspace(-1, 1, 5), torch.linspace(-0.6, 0.6, 5), indexing="ij")
-    z = planes.front[row] - planes.curvature[row] * x**2
+    z = row.front - row.curvature * x**2
     points = torch.stack([x, y, z], dim=-1).flatten(0, 1)
     return points * RADIUS + torch.tensor(CENTRE)
 
@@ -80,10 +85,10 @@ def at(image: torch.Tensor, points: torch.Tensor, view: Camera) -> torch.Tensor:
     return sampled[0, :, 0].T
 
 
-@pytest.mark.parametrize("row", [0, 1])
-def test_a_tooth_looks_the_same_from_everywhere(row: int):
+@pytest.mark.parametrize(("name", "channels"), [("upper", UPPER), ("lower", LOWER)])
+def test_a_tooth_looks_the_same_from_everywhere(name: str, channels: slice):
     planes, code = mouth(), torch.zeros(6)
-    points, channels = sheet_points(planes, row), (UPPER, LOWER)[row]
+    points = sheet_points(getattr(planes, name))
     seen = []
     for azimuth_deg, elevation_deg in ((0, 0), (25, 0), (-20, 15)):
         view = camera(azimuth_deg, elevation_deg)
@@ -100,7 +105,7 @@ def test_the_lower_teeth_move_with_the_jaw_and_the_upper_ones_do_not():
     closed = planes(open_mouth(0.5), world_rays(view), 0 * code)
     opened = planes(open_mouth(0.5), world_rays(view), code)
     assert torch.equal(opened[..., UPPER], closed[..., UPPER])
-    points = sheet_points(planes, 1)
+    points = sheet_points(planes.lower)
     cos, sin = torch.tensor(0.2).cos(), torch.tensor(0.2).sin()
     head_from_jaw = torch.tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
     centre = torch.tensor(CENTRE)
