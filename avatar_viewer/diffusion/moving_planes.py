@@ -1,4 +1,8 @@
-"""Learned features of what keeps no place on the head's surface: irises and teeth."""
+"""Learned features of what keeps no place on the head's surface: irises and teeth.
+
+They lie on sheets of their own, a little behind the surface, that move as rigid parts. A pixel sees
+a place of a sheet where its ray meets it, so each keeps its features from every side.
+"""
 
 from __future__ import annotations
 
@@ -11,43 +15,99 @@ from torch.nn import functional
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import GBuffer, Rays
 
+Bundle = tuple[Tensor, Tensor]
+"""Origins and directions [N,3] of rays; depth along them is that of the G-buffer."""
 
-class EyePlanes(nn.Module):
-    """Features that turn with the eyes: each eye has a plane that gaze shifts."""
+
+class Sheet(nn.Module):
+    """Features on z = front - bend · (x², y²), which is seen from before."""
+
+    def __init__(
+        self, channels: int, resolution: int, aspect: float, front: float, bend: tuple[float, float]
+    ) -> None:
+        """It reaches from -aspect to aspect in x and from -1 to 1 in y."""
+        super().__init__()
+        self.aspect = aspect
+        self.plane = nn.Parameter(torch.zeros(channels, resolution, resolution))
+        self.front = nn.Parameter(torch.tensor(front))
+        self.bend = nn.Parameter(torch.tensor(bend))
+
+    def forward(self, rays: Bundle, farthest: Tensor) -> tuple[Tensor, Tensor]:
+        """[N,channels] where rays meet the sheet nearer than `farthest` [N], elsewhere zero; and
+        whether they do."""
+        origin, direction = rays
+        meet = nearest_hit(rays, self.front, self.bend)
+        # Nothing infinite may reach what is learned, not even times zero.
+        near = meet < farthest
+        x, y, _ = (origin + torch.where(near, meet, 0)[:, None] * direction).unbind(1)
+        place = torch.stack([x / self.aspect, y], dim=1)
+        features = functional.grid_sample(self.plane[None], place[None, None], align_corners=False)
+        seen = near & (place.abs() < 1).all(dim=1)
+        return features[0, :, 0].T * seen[:, None], seen
+
+
+def nearest_hit(rays: Bundle, front: Tensor, bend: Tensor) -> Tensor:
+    """[N] depths at which rays meet z = front - bend · (x², y²) from before, infinite where they do
+    not.
+
+    The usual quadratic, in the form that also holds for one without a square.
+    """
+    (across, z), (direction, towards) = ((ray[:, :2], ray[:, 2]) for ray in rays)
+    square = direction.square() @ bend
+    linear = towards + 2 * (across * direction) @ bend
+    constant = z - front + across.square() @ bend
+    discriminant = linear**2 - 4 * square * constant
+    meets = (discriminant > 0) & (linear < 0)
+    root = torch.where(meets, discriminant, 1.0).sqrt()
+    depth = 2 * constant / (root - linear).clamp(min=1e-6)
+    return torch.where(meets & (depth > 0), depth, torch.inf)
+
+
+class EyeSheets(nn.Module):
+    """Irises, which turn with the gaze about the eyes' centres."""
 
     RESOLUTION = 64
+    BEHIND = 0.3
+    """How far, in radii, a sheet may lie behind the surface, which is itself that of the eye."""
 
     def __init__(self, channels: int, centres: Sequence[Sequence[float]], radius: float) -> None:
-        """Each plane spans `radius` around its eye's centre, canonical x and y."""
+        """Sheets reach `radius` around the axes of gaze through the eyes' `centres`; world
+        units."""
         super().__init__()
-        self.centres, self.radius = centres, radius
-        size = (len(centres), channels, self.RESOLUTION, self.RESOLUTION)
-        self.planes = nn.Parameter(torch.zeros(size))
-        # (yaw, pitch) in -1..1 -> shift in radii, learned: an eyeball of 12 mm that turns by 30
-        # degrees moves its pupil by 6 mm.
-        self.shift = nn.Parameter(0.3 * torch.eye(2).repeat(len(centres), 1, 1))
+        self.channels, self.centres, self.radius = channels, centres, radius
+        # An eyeball's: 12 mm where the radius is 15 mm.
+        self.sheets = nn.ModuleList(
+            Sheet(channels, self.RESOLUTION, 1.0, 0.8, (0.6, 0.6)) for _ in centres
+        )
+        self.turn = nn.Linear(GAZE_DIM, GAZE_DIM)
+        """Yaw and pitch of each eye's gaze, from -1..1 to radians."""
+        nn.init.eye_(self.turn.weight).data.mul_(0.35)
+        nn.init.zeros_(self.turn.bias)
 
-    def forward(self, gbuffer: GBuffer, gaze: Tensor) -> Tensor:
-        """A G-buffer and its gaze [4] -> [H,W,channels], zero but around the eyes."""
-        x, y, z = gbuffer.canonical.unbind(-1)
-        reach = 2 * self.radius  # a plane's own radius, and as much of shift
-        near = [
-            ((x - column).abs() < reach) & ((y - row).abs() < reach) for column, row in self.centres
-        ]
-        around = gbuffer.mask & (z > 0) & torch.stack(near).any(dim=0)
-        seen = gbuffer.canonical[around]
-        centres = seen.new_tensor(self.centres)
-        turned = torch.einsum("eij,ej->ei", self.shift, gaze.view(-1, 2).to(self.shift))
-        local = (seen[None, :, :2] - centres[:, None]) / self.radius - turned[:, None]
-        features = functional.grid_sample(self.planes, local[:, None], align_corners=False)
-        image = seen.new_zeros((*gbuffer.mask.shape, self.planes.shape[1]))
-        image[around] = features.sum(0)[:, 0].T
+    def forward(self, gbuffer: GBuffer, rays: Rays, gaze: Tensor) -> Tensor:
+        """A G-buffer, the rays of its pixels and its gaze [4] -> [H,W,channels], zero but at the
+        eyes."""
+        image = gbuffer.depth.new_zeros((*gbuffer.mask.shape, self.channels))
+        angles = self.turn(gaze.to(self.turn.weight)).view(-1, 2)
+        for sheet, centre, (yaw, pitch) in zip(self.sheets, self.centres, angles, strict=True):
+            around, bundle, depth = _near(gbuffer, rays, centre, self.radius, reach=1.3)
+            # A positive pitch looks up, which turns z towards y.
+            head_from_eye = _turned_about_y(yaw) @ _turned_about_x(-pitch)
+            features, _ = sheet(_in_frame(bundle, head_from_eye), depth + self.BEHIND)
+            image[around] = features
         return image
 
 
-class MouthPlanes(nn.Module):
-    """Features of the two rows of teeth, which lips uncover and which move as rigid parts: the
-    upper one with the skull, the lower one with the jaw."""
+class MouthSheets(nn.Module):
+    """The two rows of teeth, which lips uncover: the upper one keeps its place on the skull, the
+    lower one moves with the jaw."""
+
+    RESOLUTION = 96
+    REACH = 5.0
+    """How far, in radii, the mouth's inner wall may be from the teeth."""
+    BEFORE = 0.5
+    """How far, in radii, teeth lie before that wall at least: skin around the lips, which falls
+    back a little, does not uncover them."""
 
     def __init__(
         self, channels: int, expression_dim: int, centre: Sequence[float], radius: float
@@ -56,77 +116,58 @@ class MouthPlanes(nn.Module):
         world units."""
         super().__init__()
         self.centre, self.radius = centre, radius
-        self.upper, self.lower = RowOfTeeth(channels), RowOfTeeth(channels)
+        # Bent like the dental arch.
+        self.upper, self.lower = (
+            Sheet(channels, self.RESOLUTION, 2.0, 0.0, (0.35, 0.15)) for _ in range(2)
+        )
         self.jaw = nn.Linear(expression_dim, 4)
         """z_exp -> the jaw's shift in radii, and its pitch in radians about the teeth's centre."""
         nn.init.zeros_(self.jaw.weight)
         nn.init.zeros_(self.jaw.bias)
 
     def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Tensor:
-        """A G-buffer, the rays of its pixels and its code [E] -> [H,W,2*channels], zero where no
-        tooth can be seen."""
-        centre = gbuffer.canonical.new_tensor(self.centre)
-        offset = gbuffer.canonical - centre
-        around = gbuffer.mask & (offset.abs() < 3 * self.radius).all(dim=-1)
-        # From here on the teeth's centre is the origin and the radius the unit.
-        origin = ((rays.origin - centre) / self.radius).expand(int(around.sum()), 3)
-        direction = rays.direction[around]
-        depth = gbuffer.depth[around] / self.radius
-        upper = self.upper(origin, direction, depth)
-        lower = self.lower(*self._in_jaw(origin, direction, code[:-GAZE_DIM]), depth)
-        features = torch.cat([upper, lower], dim=1)
+        """A G-buffer, the rays of its pixels and its code [E] -> [H,W,2*channels + 1], zero where
+        no tooth could be seen; the last channel is 1 where one could."""
+        around, bundle, depth = _near(gbuffer, rays, self.centre, self.radius, reach=self.REACH)
+        farthest = depth - self.BEFORE
+        upper, sees_upper = self.upper(bundle, farthest)
+        lower, sees_lower = self.lower(self._in_jaw(bundle, code[:-GAZE_DIM]), farthest)
+        features = torch.cat([upper, lower, (sees_upper | sees_lower)[:, None]], dim=1)
         image = depth.new_zeros((*gbuffer.mask.shape, features.shape[1]))
         image[around] = features
         return image
 
-    def _in_jaw(self, origin: Tensor, direction: Tensor, z_exp: Tensor) -> tuple[Tensor, Tensor]:
-        """Rays in the frame that moves with the jaw."""
+    def _in_jaw(self, rays: Bundle, z_exp: Tensor) -> Bundle:
         motion = self.jaw(z_exp.to(self.jaw.weight))
-        cos, sin = motion[3].cos(), motion[3].sin()
-        one, zero = torch.ones_like(cos), torch.zeros_like(cos)
-        head_from_jaw = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos]).view(3, 3)
-        return (origin - motion[:3]) @ head_from_jaw, direction @ head_from_jaw
+        origin, direction = rays
+        return _in_frame((origin - motion[:3], direction), _turned_about_x(motion[3]))
 
 
-class RowOfTeeth(nn.Module):
-    """A sheet of features, bent like the dental arch: z = front - curvature x².
-
-    A pixel sees it where its ray meets it before it meets the head's surface, which is behind the
-    teeth where the mouth is open.
-    """
-
-    RESOLUTION = 96
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.plane = nn.Parameter(torch.zeros(channels, self.RESOLUTION, self.RESOLUTION))
-        self.front = nn.Parameter(torch.zeros(()))
-        self.curvature = nn.Parameter(torch.tensor(0.4))
-
-    def forward(self, origin: Tensor, direction: Tensor, depth: Tensor) -> Tensor:
-        """Rays [N,3] from one origin [N,3], and the depth [N] of the surface -> [N,channels]; the
-        row's radius is the unit."""
-        meet = _nearest_hit(origin, direction, self.front, self.curvature)
-        seen = meet < depth
-        # Nothing infinite may reach what is learned, not even times zero.
-        x, y, _ = (origin + torch.where(seen, meet, 0)[:, None] * direction).unbind(1)
-        place = torch.stack([x / 2, y], dim=1)
-        features = functional.grid_sample(self.plane[None], place[None, None], align_corners=False)
-        return features[0, :, 0].T * seen[:, None]
+def _near(
+    gbuffer: GBuffer, rays: Rays, centre: Sequence[float], radius: float, reach: float
+) -> tuple[Tensor, Bundle, Tensor]:
+    """The pixels [H,W] whose canonical places are within `reach` radii of a centre, and their rays
+    and depths in the frame with its origin there and the radius as its unit."""
+    origin = gbuffer.canonical.new_tensor(centre)
+    offset = (gbuffer.canonical - origin) / radius
+    near = gbuffer.mask & (offset.abs() < reach).all(dim=-1)
+    start = ((rays.origin - origin) / radius).expand(int(near.sum()), 3)
+    return near, (start, rays.direction[near]), gbuffer.depth[near] / radius
 
 
-def _nearest_hit(origin: Tensor, direction: Tensor, front: Tensor, curvature: Tensor) -> Tensor:
-    """[N] depths at which rays meet z = front - curvature x² from before, infinite where they do
-    not.
+def _in_frame(rays: Bundle, head_from_frame: Tensor) -> Bundle:
+    """Rays in a frame of the same origin that is turned by the rotation [3,3]."""
+    origin, direction = rays
+    return origin @ head_from_frame, direction @ head_from_frame
 
-    Rays from before the sheet have a negative z; the usual quadratic, in the form that also holds
-    for one without a square.
-    """
-    square = curvature * direction[:, 0] ** 2
-    linear = direction[:, 2] + 2 * curvature * origin[:, 0] * direction[:, 0]
-    constant = origin[:, 2] - front + curvature * origin[:, 0] ** 2
-    discriminant = linear**2 - 4 * square * constant
-    meets = (discriminant > 0) & (linear < 0)
-    root = torch.where(meets, discriminant, 1.0).sqrt()
-    depth = 2 * constant / (root - linear).clamp(min=1e-6)
-    return torch.where(meets & (depth > 0), depth, torch.inf)
+
+def _turned_about_x(angle: Tensor) -> Tensor:
+    """[3,3] rotation that takes y towards z."""
+    cos, sin, one, zero = angle.cos(), angle.sin(), torch.ones_like(angle), torch.zeros_like(angle)
+    return torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos]).view(3, 3)
+
+
+def _turned_about_y(angle: Tensor) -> Tensor:
+    """[3,3] rotation that takes z towards x."""
+    cos, sin, one, zero = angle.cos(), angle.sin(), torch.ones_like(angle), torch.zeros_like(angle)
+    return torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos]).view(3, 3)

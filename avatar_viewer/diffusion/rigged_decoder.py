@@ -10,6 +10,7 @@ what depends on expression and light.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -23,7 +24,7 @@ from avatar_viewer.diffusion.conditioning import (
     folded_control,
     plain_folded_control,
 )
-from avatar_viewer.diffusion.moving_planes import EyePlanes, MouthPlanes
+from avatar_viewer.diffusion.moving_planes import EyeSheets, MouthSheets
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import GBuffer, Rays
@@ -44,32 +45,35 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         plane_resolution: int = 512,
         code_features: int = 32,
         eye_channels: int = 0,
-        eye_centres: tuple[tuple[float, float], ...] = ((0.128, 0.112), (-0.128, 0.112)),
-        eye_radius: float = 0.08,
+        eye_centres: tuple[tuple[float, float, float], ...] = (
+            (0.128, 0.112, 0.24),
+            (-0.128, 0.112, 0.24),
+        ),
+        eye_radius: float = 0.06,
         mouth_channels: int = 0,
         mouth_centre: tuple[float, float, float] = (0.0, -0.13, 0.33),
-        mouth_radius: float = 0.1,
+        mouth_radius: float = 0.08,
         box_min: tuple[float, float, float] = (-1.0, -1.0, -1.0),
         box_max: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         """Each of the `channels` is a level with so many `blocks`; all but the last are followed by
         a doubling of the resolution. The box is the one that the planes span. With `eye_channels`
         the last four numbers of a code are gaze; `eye_centres` are then those of the left and the
-        right eye, x and y in canonical space. With `mouth_channels` sheets of features lie where
-        teeth are."""
+        right eye, in world units. With `mouth_channels` sheets of features lie where teeth are."""
         super().__init__()
         self.triplane = TriPlane(plane_channels, plane_resolution, box_min, box_max)
         # Fine planes have places that no training picture shows: nothing rather than noise there.
         nn.init.zeros_(self.triplane.planes)
         self.eyes = self.mouth = None
         if eye_channels > 0:
-            self.eyes = EyePlanes(eye_channels, eye_centres, eye_radius)
+            self.eyes = EyeSheets(eye_channels, eye_centres, eye_radius)
         if mouth_channels > 0:
             expression_dim = code_dim - GAZE_DIM
-            self.mouth = MouthPlanes(mouth_channels, expression_dim, mouth_centre, mouth_radius)
-        pixel = (GEOMETRY_CHANNELS, self.triplane.features, eye_channels, 2 * mouth_channels)
+            self.mouth = MouthSheets(mouth_channels, expression_dim, mouth_centre, mouth_radius)
+        mouth_features = 2 * mouth_channels + 1 if mouth_channels > 0 else 0
+        pixel = (GEOMETRY_CHANNELS, self.triplane.features, eye_channels, mouth_features)
         surface = sum(pixel) * fold**2
-        self.code = nn.Sequential(nn.Linear(code_dim, code_features), nn.SiLU())
+        self.expression = nn.Sequential(nn.Linear(code_dim, code_features), nn.SiLU())
         self.enter = nn.Conv2d(latent_channels, channels[0], 3, padding=1)
         self.levels = nn.ModuleList(
             Level(width, count, code_features)
@@ -90,8 +94,8 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
     def look_up(self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor) -> Tensor:
         """G-buffers of B pictures in the pictures' own size, their pixels' rays, and codes [B,E] ->
         what `forward` takes of them: [B,C,H/fold,W/fold]."""
-        moving = [self._moving(*seen) for seen in zip(gbuffers, rays, codes, strict=True)]
-        return folded_control(gbuffers, self.triplane, self.config["fold"], moving)
+        seen, moving = self._seen(gbuffers, rays, codes)
+        return folded_control(seen, self.triplane, self.config["fold"], moving)
 
     def look_up_parts(
         self,
@@ -101,24 +105,42 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         mean_depths: Sequence[Tensor],
     ) -> Tensor:
         """`look_up` for parts of pictures, of which the mean depth of the whole heads is known."""
-        moving = [self._moving(*seen) for seen in zip(gbuffers, rays, codes, strict=True)]
-        return plain_folded_control(
-            gbuffers, self.triplane, self.config["fold"], moving, mean_depths
-        )
+        seen, moving = self._seen(gbuffers, rays, codes)
+        return plain_folded_control(seen, self.triplane, self.config["fold"], moving, mean_depths)
 
-    def _moving(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Tensor:
-        """[H,W,E] features of eyes and teeth."""
-        parts = [gbuffer.depth.new_zeros((*gbuffer.mask.shape, 0))]
-        if self.eyes is not None:
-            parts.append(self.eyes(gbuffer, code[-GAZE_DIM:]))
-        if self.mouth is not None:
-            parts.append(self.mouth(gbuffer, rays, code))
-        return torch.cat(parts, dim=-1)
+    def _seen(
+        self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor
+    ) -> tuple[list[GBuffer], list[Tensor]]:
+        """The surface, and [H,W,E] features of eyes and teeth."""
+        surfaces, moving = [], []
+        for gbuffer, of_pixels, code in zip(gbuffers, rays, codes, strict=True):
+            parts = [gbuffer.depth.new_zeros((*gbuffer.mask.shape, 0))]
+            if self.eyes is not None:
+                parts.append(self.eyes(gbuffer, of_pixels, code[-GAZE_DIM:]))
+            if self.mouth is not None:
+                teeth = self.mouth(gbuffer, of_pixels, code)
+                gbuffer = self._without_inside(gbuffer, inside=teeth[..., -1] > 0)
+                parts.append(teeth)
+            surfaces.append(gbuffer)
+            moving.append(torch.cat(parts, dim=-1))
+        return surfaces, moving
+
+    def _without_inside(self, gbuffer: GBuffer, inside: Tensor) -> GBuffer:
+        """The mouth's inside as one place.
+
+        Each picture shows other parts of that wall, so that its planes would learn by heart what
+        stands before it in each training picture, and show noise in others.
+        """
+        canonical = gbuffer.canonical.clone()
+        canonical[inside] = canonical.new_tensor(self.config["mouth_centre"])
+        return replace(gbuffer, canonical=canonical)
 
     def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:
         """Latents [B,C,h,w], what was looked up, and codes [B,E] -> [B,3,H,W], -1..1 but for
         overshoots."""
-        code = self.code(codes)
+        code = self.expression(codes)
+        if self.mouth is not None:
+            latents = latents * ~self._in_mouth(surface)
         x = self.enter(latents)
         for number, level in enumerate(self.levels):
             if number > 0:
@@ -128,6 +150,17 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             x = level(x, code)
         folded = self.leave(x) + self.texture(surface)
         return functional.pixel_shuffle(folded, self.config["fold"])
+
+    def _in_mouth(self, surface: Tensor) -> Tensor:
+        """[B,1,h,w] bool: latents that see the mouth's inside, or stand beside one that does.
+
+        Those of training pictures know by heart what lies there, which those of other expressions
+        only guess. So nothing is learned from them: sheets and code tell it, for both alike.
+        """
+        pixels = surface.unflatten(1, (self.config["fold"] ** 2, -1))
+        inside = pixels[:, :, -1].amax(dim=1, keepdim=True)
+        seen = functional.max_pool2d(inside, 2 ** len(self.widen))
+        return functional.max_pool2d(seen, 3, stride=1, padding=1) > 0
 
 
 class Level(nn.ModuleList):

@@ -24,7 +24,7 @@ from avatar_viewer.data.check import check_data
 from avatar_viewer.data.person import person_of
 from avatar_viewer.device import best_compute
 from avatar_viewer.diffusion.autoencoder import pixels_per_latent, to_uint8
-from avatar_viewer.diffusion.moving_planes import MouthPlanes
+from avatar_viewer.diffusion.moving_planes import MouthSheets
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.mesh_cache import HeadPoser
@@ -174,13 +174,10 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
 
 def _groups(decoder: RiggedDecoder) -> dict[str, nn.Module]:
     """What learns at a pace of its own: texels are seldom seen, and each step moves only some."""
-    planes: list[nn.Module | None] = [decoder.triplane, decoder.eyes]
-    rest: list[nn.Module] = [m for m in decoder.children() if m not in (*planes, decoder.mouth)]
-    if decoder.mouth is not None:
-        planes += [decoder.mouth.upper, decoder.mouth.lower]
-        rest.append(decoder.mouth.jaw)
-    present = [plane for plane in planes if plane is not None]
-    return {"planes": nn.ModuleList(present), "rest": nn.ModuleList(rest)}
+    named = list(decoder.named_parameters())
+    planes = [p for name, p in named if name.endswith((".plane", ".planes"))]
+    rest = [p for name, p in named if not name.endswith((".plane", ".planes"))]
+    return {"planes": nn.ParameterList(planes), "rest": nn.ParameterList(rest)}
 
 
 def _drawn_windows(
@@ -256,14 +253,15 @@ def _weights(places: Tensor, config: DecoderTraining, size_px: int) -> Tensor:
 
 
 @torch.no_grad()
-def start_jaw(mouth: MouthPlanes, poser: HeadPoser, expressions: Sequence[Tensor]) -> None:
-    """Let the lower teeth move as the lower lip does, for a start, by the codes [E] of training
-    frames; what a head model has no lower lip for stays still."""
+def start_jaw(mouth: MouthSheets, poser: HeadPoser, expressions: Sequence[Tensor]) -> None:
+    """Let the lower teeth move as the chin does, for a start, by the codes [E] of training frames;
+    where a head model has no chin they stay still."""
     offset = (poser.head.vertices - torch.tensor(mouth.centre)) / mouth.radius
-    lip = (offset.abs() < 1).all(dim=1) & (offset[:, 1] < -0.3)
-    if not lip.any():
+    x, y, z = offset.unbind(1)
+    chin = (x.abs() < 1) & (y > -2.5) & (y < -1.5) & (z > -1.5)
+    if not chin.any():
         return
-    canonical = poser.head.vertices[lip]
+    canonical = poser.head.vertices[chin]
     codes = torch.stack([code[:-GAZE_DIM] for code in expressions])
     shifts = torch.stack(
         [poser.nphm.deform(canonical, poser.identity, z).mean(dim=0) for z in codes]

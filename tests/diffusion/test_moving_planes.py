@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from avatar_viewer.diffusion.moving_planes import (
-    EyePlanes,
-    MouthPlanes,
-    RowOfTeeth,
-    _nearest_hit,
-)
+from avatar_viewer.diffusion.moving_planes import EyeSheets, MouthSheets, Sheet, nearest_hit
 from avatar_viewer.raster.camera import Orbit, project, world_rays
 from avatar_viewer.stages import Camera, GBuffer
 
@@ -18,43 +14,20 @@ CENTRE, RADIUS = (0.0, -0.1, 0.3), 0.1
 UPPER, LOWER = slice(0, 3), slice(3, 6)
 
 
-@torch.no_grad()
-def test_irises_turn_with_the_gaze_and_nothing_else_does():
-    """A front of the head as a plane: looking to the left shifts what lies around the eyes."""
-    size = 256
-    y, x = torch.meshgrid(*(torch.linspace(-0.3, 0.3, size),) * 2, indexing="ij")
-    canonical = torch.stack([x, -y, torch.full_like(x, 0.2)], dim=-1)
-    eyes = EyePlanes(3, ((0.128, 0.112), (-0.128, 0.112)), 0.08)
-    seen = GBuffer(torch.ones(size, size, dtype=torch.bool), x * 0 + 1, canonical, canonical)
-    waves = torch.linspace(0, 6, eyes.RESOLUTION).sin()
-    eyes.planes.copy_((waves + waves[:, None]).expand_as(eyes.planes))
-    ahead = eyes(seen, torch.zeros(4))
-    left = eyes(seen, torch.tensor([0.5, 0.0, 0.0, 0.0]))
-    row = round((0.3 - 0.112) / 0.6 * (size - 1))
-    # 0.5 of 0.3 radii of 0.08 units, in pixels of 0.6 / 255 units.
-    shift = round(0.5 * 0.3 * 0.08 / (0.6 / (size - 1)))
-    around = slice(round((0.3 + 0.128) / 0.6 * (size - 1)) - 15, None)
-    of_left_eye = slice(around.start, around.start + 30)
-    moved = slice(of_left_eye.start + shift, of_left_eye.stop + shift)
-    torch.testing.assert_close(left[row, moved], ahead[row, of_left_eye], atol=0.03, rtol=0.03)
-    assert (left[row, of_left_eye] - ahead[row, of_left_eye]).abs().max() > 0.1
-    # The other eye looked ahead, and far from the eyes there is nothing.
-    assert torch.equal(left[:, : size // 2], ahead[:, : size // 2])
-    assert not ahead[: size // 6].any() and not ahead[size // 2 :].any()
-    # Nor at the back of the head.
-    behind = GBuffer(seen.mask, seen.depth, seen.normal, -canonical)
-    assert not eyes(behind, torch.zeros(4)).any()
+def painted(sheet: Sheet) -> None:
+    """Smooth features."""
+    axis = torch.linspace(-2, 2, sheet.plane.shape[1])
+    sheet.plane.copy_((6 * torch.rand(3, 1, 1) + axis + axis[:, None]).sin())
 
 
-def mouth() -> MouthPlanes:
-    """Smooth features, other ones for each row of teeth; the upper one lies before the lower."""
+def mouth() -> MouthSheets:
+    """Other features for each row of teeth; the upper one lies before the lower."""
     torch.manual_seed(0)
-    planes = MouthPlanes(3, 2, CENTRE, RADIUS).requires_grad_(False)
-    for row, front in ((planes.upper, 0.0), (planes.lower, -0.3)):
-        axis = torch.linspace(-2, 2, row.RESOLUTION)
-        row.plane.copy_((6 * torch.rand(3, 1, 1) + axis + axis[:, None]).sin())
+    sheets = MouthSheets(3, 2, CENTRE, RADIUS).requires_grad_(False)
+    for row, front in ((sheets.upper, 0.0), (sheets.lower, -0.3)):
+        painted(row)
         row.front.fill_(front)
-    return planes
+    return sheets
 
 
 def camera(azimuth_deg: float, elevation_deg: float = 0.0) -> Camera:
@@ -68,10 +41,11 @@ def open_mouth(behind: float) -> GBuffer:
     return GBuffer(mask, torch.full((128, 160), 3.0 + behind), canonical, canonical)
 
 
-def sheet_points(row: RowOfTeeth) -> torch.Tensor:
+def sheet_points(sheet: Sheet, reach: float = 0.6) -> torch.Tensor:
     """[N,3] world, on a sheet at rest."""
-    x, y = torch.meshgrid(torch.linspace(-1, 1, 5), torch.linspace(-0.6, 0.6, 5), indexing="ij")
-    z = row.front - row.curvature * x**2
+    axis = torch.linspace(-reach, reach, 5)
+    x, y = torch.meshgrid(axis, axis, indexing="ij")
+    z = sheet.front - sheet.bend[0] * x**2 - sheet.bend[1] * y**2
     points = torch.stack([x, y, z], dim=-1).flatten(0, 1)
     return points * RADIUS + torch.tensor(CENTRE)
 
@@ -120,8 +94,11 @@ def test_lips_hide_teeth():
     planes, view, code = mouth(), camera(10), torch.zeros(6)
     assert planes(open_mouth(0.5), world_rays(view), code).any()
     assert not planes(open_mouth(-0.2), world_rays(view), code).any()
+    # Nor does skin uncover them that falls back behind them by a little.
+    margin = planes.BEFORE * RADIUS
+    assert not planes(open_mouth(0.6 * margin), world_rays(view), code)[60:68, 76:84].any()
     # Between the two rows' sheets: the upper one is in front.
-    between = planes(open_mouth(0.015), world_rays(view), code)[64, 80]
+    between = planes(open_mouth(margin + 0.015), world_rays(view), code)[64, 80]
     assert between[UPPER].any() and not between[LOWER].any()
 
 
@@ -137,22 +114,73 @@ def test_far_from_the_mouth_there_are_no_teeth():
 def test_the_nearest_hit_lies_on_the_sheet():
     torch.manual_seed(0)
     origin = torch.randn(2000, 3) * 0.3 + torch.tensor([0.0, 0.0, 20.0])
-    direction = torch.cat([torch.randn(2000, 2) * 0.3, torch.full((2000, 1), -1.0)], dim=1)
-    for front, curvature in ((0.2, 0.4), (-1.0, 3.0), (0.0, 0.0)):
-        depth = _nearest_hit(origin, direction, torch.tensor(front), torch.tensor(curvature))
+    direction = torch.cat([torch.randn(2000, 2) * 0.1, torch.full((2000, 1), -1.0)], dim=1)
+    for front, bend in (
+        (0.2, (0.4, 0.0)),
+        (-1.0, (3.0, 1.0)),
+        (0.8, (0.6, 0.6)),
+        (0.0, (0.0, 0.0)),
+    ):
+        depth = nearest_hit((origin, direction), torch.tensor(front), torch.tensor(bend))
         hits = depth.isfinite()
         assert hits.float().mean() > 0.1
-        x, _, z = (origin + depth[:, None] * direction)[hits].unbind(1)
-        torch.testing.assert_close(z, front - curvature * x**2, atol=2e-3, rtol=1e-3)
+
+        def above(part: float, front=front, bend=bend, depth=depth, hits=hits) -> torch.Tensor:
+            """How far before the sheet rays are after a part of their way."""
+            x, y, z = (origin + part * depth[:, None] * direction)[hits].unbind(1)
+            return z - (front - bend[0] * x**2 - bend[1] * y**2)
+
+        assert above(1.0).abs().max() < 5e-3
         # Nothing of the sheet is nearer: the ray comes from before it all the way.
         for part in (0.0, 0.5, 0.95):
-            x, _, z = (origin + part * depth[:, None] * direction)[hits].unbind(1)
-            assert (z > front - curvature * x**2).all()
+            assert (above(part) > 0).all()
 
 
 def test_gradients_are_finite_where_rays_miss():
-    planes = MouthPlanes(2, 2, CENTRE, RADIUS)
     rays = world_rays(Orbit(70, 0, 3.0, CENTRE, 30.0).camera(160, 128))
-    planes(open_mouth(0.5), rays, torch.ones(6)).sum().backward()
-    for name, parameter in planes.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    for sheets, given in (
+        (MouthSheets(2, 2, CENTRE, RADIUS), torch.ones(6)),
+        (EyeSheets(2, (CENTRE, CENTRE), RADIUS), torch.ones(4)),
+    ):
+        sheets(open_mouth(0.5), rays, given).sum().backward()
+        for name, parameter in sheets.named_parameters():
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def eyes() -> EyeSheets:
+    torch.manual_seed(1)
+    sheets = EyeSheets(3, (CENTRE, (0.5, 0.0, 0.3)), RADIUS).requires_grad_(False)
+    for sheet in sheets.sheets:
+        painted(sheet)
+    return sheets
+
+
+def test_irises_turn_with_the_gaze_and_nothing_else_does():
+    """Looking up and to the left by a known angle moves each place of an iris by a rotation."""
+    sheets, view = eyes(), camera(0)
+    seen, rays = open_mouth(-0.05), world_rays(view)
+    ahead = sheets(seen, rays, torch.zeros(4))
+    aside = sheets(seen, rays, torch.tensor([0.6, 0.4, 0.0, 0.0]))
+    points = sheet_points(sheets.sheets[0], 0.4)
+    yaw, pitch = 0.35 * 0.6, 0.35 * 0.4
+    about_y = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
+    about_x = [[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]]
+    rotation = torch.tensor(about_y).double() @ torch.tensor(about_x).double()
+    turned = (points - torch.tensor(CENTRE)).double() @ rotation.T
+    turned = turned.float() + torch.tensor(CENTRE)
+    front = turned[len(points) // 2] - torch.tensor(CENTRE)
+    assert front[0] > 0 and front[1] > 0  # to the subject's left, and up
+    torch.testing.assert_close(at(aside, turned, view), at(ahead, points, view), atol=0.03, rtol=0)
+    assert (at(aside, points, view) - at(ahead, points, view)).abs().max() > 0.1
+    # The other eye's gaze moves nothing here.
+    other = sheets(seen, rays, torch.tensor([0.0, 0.0, 0.6, 0.4]))
+    assert torch.equal(other, ahead)
+
+
+def test_what_lies_well_before_an_eye_hides_it():
+    sheets, rays = eyes(), world_rays(camera(0))
+    assert sheets(open_mouth(-0.05), rays, torch.zeros(4)).any()
+    assert not sheets(open_mouth(-0.3), rays, torch.zeros(4)).any()
+    seen = open_mouth(-0.05)
+    far = GBuffer(seen.mask, seen.depth, seen.normal, seen.canonical + 0.3)
+    assert not sheets(far, rays, torch.zeros(4)).any()
