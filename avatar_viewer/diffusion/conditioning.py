@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -40,21 +41,30 @@ def control_image(gbuffer: GBuffer, triplane: TriPlane, mean_depth: Tensor | Non
     return image
 
 
+class Patch(NamedTuple):
+    """Features of some of a picture's pixels."""
+
+    pixels: Tensor
+    """[N] int64, numbers of pixels, row by row."""
+    features: Tensor
+    """[N,E]."""
+
+
 def folded_control(
     gbuffers: Sequence[GBuffer],
     triplane: TriPlane,
     factor: int,
-    extra: Sequence[Tensor] | None = None,
+    extra: Sequence[Sequence[Patch]] = (),
 ) -> Tensor:
     """Control images of B pictures, folded (see `fold`): [B,factor²*C,H/factor,W/factor].
 
-    extra: [H,W,E] of each picture, behind its other channels. Where nothing is learned, a CPU fills
-    the pixels in one compiled pass.
+    extra: patches of each picture, behind its other channels and each other, zero elsewhere. Where
+    nothing is learned, a CPU fills the pixels in one compiled pass.
     """
     if triplane.planes.device.type == "cpu" and not torch.is_grad_enabled():
         from avatar_viewer.diffusion import look_up_kernel
 
-        extra = extra or [buffer.depth.new_zeros((*buffer.mask.shape, 0)) for buffer in gbuffers]
+        extra = extra or [()] * len(gbuffers)
         filled = [
             look_up_kernel.folded_control(buffer, triplane.texels, triplane.box, factor, more)
             for buffer, more in zip(gbuffers, extra, strict=True)
@@ -67,21 +77,26 @@ def plain_folded_control(
     gbuffers: Sequence[GBuffer],
     triplane: TriPlane,
     factor: int,
-    extra: Sequence[Tensor] | None = None,
-    mean_depths: Sequence[Tensor | None] | None = None,
+    extra: Sequence[Sequence[Patch]] = (),
+    mean_depths: Sequence[Tensor] = (),
 ) -> Tensor:
     """`folded_control` in plain torch: any device, differentiable in the planes; for parts of
     pictures too, which need the `mean_depths` of the whole."""
     depths = mean_depths or [None] * len(gbuffers)
-    seen = torch.stack(
-        [
-            control_image(gbuffer, triplane, depth)
-            for gbuffer, depth in zip(gbuffers, depths, strict=True)
-        ]
-    )
-    if extra is not None:
-        seen = torch.cat([seen, torch.stack(list(extra))], dim=-1)
-    return fold(seen, factor)
+    images = []
+    for gbuffer, depth, patches in zip(
+        gbuffers, depths, extra or [()] * len(gbuffers), strict=True
+    ):
+        known = control_image(gbuffer, triplane, depth)
+        images.append(torch.cat([known, *(spread(patch, gbuffer) for patch in patches)], dim=-1))
+    return fold(torch.stack(images), factor)
+
+
+def spread(patch: Patch, gbuffer: GBuffer) -> Tensor:
+    """[H,W,E], zero but for the patch."""
+    image = gbuffer.depth.new_zeros((gbuffer.mask.numel(), patch.features.shape[1]))
+    image = image.index_copy(0, patch.pixels, patch.features.to(image))
+    return image.view(*gbuffer.mask.shape, -1)
 
 
 def fold(control: Tensor, factor: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avatar_viewer.diffusion.conditioning import Patch
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import GBuffer, Rays
 
@@ -84,18 +85,17 @@ class EyeSheets(nn.Module):
         nn.init.eye_(self.turn.weight).data.mul_(0.35)
         nn.init.zeros_(self.turn.bias)
 
-    def forward(self, gbuffer: GBuffer, rays: Rays, gaze: Tensor) -> Tensor:
-        """A G-buffer, the rays of its pixels and its gaze [4] -> [H,W,channels], zero but at the
-        eyes."""
-        image = gbuffer.depth.new_zeros((*gbuffer.mask.shape, self.channels))
+    def forward(self, gbuffer: GBuffer, rays: Rays, gaze: Tensor) -> Patch:
+        """A G-buffer, the rays of its pixels and its gaze [4] -> [N,channels] around the eyes."""
+        patches = []
         angles = self.turn(gaze.to(self.turn.weight)).view(-1, 2)
         for sheet, centre, (yaw, pitch) in zip(self.sheets, self.centres, angles, strict=True):
-            around, bundle, depth = _near(gbuffer, rays, centre, self.radius, reach=1.3)
+            pixels, bundle, depth = _near(gbuffer, rays, centre, self.radius, reach=1.3)
             # A positive pitch looks up, which turns z towards y.
             head_from_eye = _turned_about_y(yaw) @ _turned_about_x(-pitch)
             features, _ = sheet(_in_frame(bundle, head_from_eye), depth + self.BEHIND)
-            image[around] = features
-        return image
+            patches.append(Patch(pixels, features))
+        return Patch(*(torch.cat(parts) for parts in zip(*patches, strict=True)))
 
 
 class MouthSheets(nn.Module):
@@ -125,17 +125,15 @@ class MouthSheets(nn.Module):
         nn.init.zeros_(self.jaw.weight)
         nn.init.zeros_(self.jaw.bias)
 
-    def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Tensor:
-        """A G-buffer, the rays of its pixels and its code [E] -> [H,W,2*channels + 1], zero where
-        no tooth could be seen; the last channel is 1 where one could."""
-        around, bundle, depth = _near(gbuffer, rays, self.centre, self.radius, reach=self.REACH)
+    def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Patch:
+        """A G-buffer, the rays of its pixels and its code [E] -> [N,2*channels + 1] around the
+        mouth; the last channel is 1 where a tooth could be seen, elsewhere all are 0."""
+        pixels, bundle, depth = _near(gbuffer, rays, self.centre, self.radius, reach=self.REACH)
         farthest = depth - self.BEFORE
         upper, sees_upper = self.upper(bundle, farthest)
         lower, sees_lower = self.lower(self._in_jaw(bundle, code[:-GAZE_DIM]), farthest)
-        features = torch.cat([upper, lower, (sees_upper | sees_lower)[:, None]], dim=1)
-        image = depth.new_zeros((*gbuffer.mask.shape, features.shape[1]))
-        image[around] = features
-        return image
+        sees = (sees_upper | sees_lower)[:, None]
+        return Patch(pixels, torch.cat([upper, lower, sees], dim=1))
 
     def _in_jaw(self, rays: Bundle, z_exp: Tensor) -> Bundle:
         motion = self.jaw(z_exp.to(self.jaw.weight))
@@ -146,13 +144,29 @@ class MouthSheets(nn.Module):
 def _near(
     gbuffer: GBuffer, rays: Rays, centre: Sequence[float], radius: float, reach: float
 ) -> tuple[Tensor, Bundle, Tensor]:
-    """The pixels [H,W] whose canonical places are within `reach` radii of a centre, and their rays
+    """The pixels [N] whose canonical places are within `reach` radii of a centre, and their rays
     and depths in the frame with its origin there and the radius as its unit."""
     origin = gbuffer.canonical.new_tensor(centre)
-    offset = (gbuffer.canonical - origin) / radius
-    near = gbuffer.mask & (offset.abs() < reach).all(dim=-1)
-    start = ((rays.origin - origin) / radius).expand(int(near.sum()), 3)
-    return near, (start, rays.direction[near]), gbuffer.depth[near] / radius
+    pixels = pixels_near(gbuffer, origin, reach * radius)
+    start = ((rays.origin - origin) / radius).expand(len(pixels), 3)
+    direction = rays.direction.flatten(0, 1)[pixels]
+    return pixels, (start, direction), gbuffer.depth.flatten()[pixels] / radius
+
+
+def pixels_near(gbuffer: GBuffer, centre: Tensor, reach: float) -> Tensor:
+    """[N] numbers of the pixels whose canonical places are less than `reach` from a centre [3], in
+    each of the three coordinates."""
+    if gbuffer.mask.device.type == "cpu":
+        from avatar_viewer.diffusion import look_up_kernel
+
+        return look_up_kernel.pixels_near(gbuffer, centre, reach)
+    return plain_pixels_near(gbuffer, centre, reach)
+
+
+def plain_pixels_near(gbuffer: GBuffer, centre: Tensor, reach: float) -> Tensor:
+    """`pixels_near` in plain torch, on any device."""
+    near = gbuffer.mask & ((gbuffer.canonical - centre).abs() < reach).all(dim=-1)
+    return near.flatten().nonzero().squeeze(1)
 
 
 def _in_frame(rays: Bundle, head_from_frame: Tensor) -> Bundle:

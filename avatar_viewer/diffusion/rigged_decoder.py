@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from torch.nn import functional
 
 from avatar_viewer.diffusion.conditioning import (
     GEOMETRY_CHANNELS,
+    Patch,
     folded_control,
     plain_folded_control,
 )
@@ -110,29 +110,30 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
 
     def _seen(
         self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor
-    ) -> tuple[list[GBuffer], list[Tensor]]:
-        """The surface, and [H,W,E] features of eyes and teeth."""
+    ) -> tuple[list[GBuffer], list[list[Patch]]]:
+        """The surfaces, and features of eyes and teeth."""
         surfaces, moving = [], []
         for gbuffer, of_pixels, code in zip(gbuffers, rays, codes, strict=True):
-            parts = [gbuffer.depth.new_zeros((*gbuffer.mask.shape, 0))]
+            parts = []
             if self.eyes is not None:
                 parts.append(self.eyes(gbuffer, of_pixels, code[-GAZE_DIM:]))
             if self.mouth is not None:
                 teeth = self.mouth(gbuffer, of_pixels, code)
-                gbuffer = self._without_inside(gbuffer, inside=teeth[..., -1] > 0)
+                inside = teeth.pixels[teeth.features[:, -1] > 0]
+                gbuffer = self._without_inside(gbuffer, inside)
                 parts.append(teeth)
             surfaces.append(gbuffer)
-            moving.append(torch.cat(parts, dim=-1))
+            moving.append(parts)
         return surfaces, moving
 
     def _without_inside(self, gbuffer: GBuffer, inside: Tensor) -> GBuffer:
-        """The mouth's inside as one place.
+        """The pixels [N] of the mouth's inside as one place.
 
         Each picture shows other parts of that wall, so that its planes would learn by heart what
         stands before it in each training picture, and show noise in others.
         """
         canonical = gbuffer.canonical.clone()
-        canonical[inside] = canonical.new_tensor(self.config["mouth_centre"])
+        canonical.view(-1, 3)[inside] = canonical.new_tensor(self.config["mouth_centre"])
         return replace(gbuffer, canonical=canonical)
 
     def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:

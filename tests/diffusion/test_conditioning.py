@@ -9,6 +9,7 @@ from tiny import CODE_DIM, VIEW, tiny_denoiser, tiny_info, tiny_poser
 from avatar_viewer.diffusion.conditioning import (
     GEOMETRY_CHANNELS,
     ExpressionEncoder,
+    Patch,
     control_image,
     fold,
     folded_control,
@@ -64,7 +65,10 @@ def test_the_compiled_pass_answers_what_the_plain_one_does(
     torch.manual_seed(0)
     # A box smaller than the head: what lies outside sees the planes' borders.
     planes = TriPlane(channels, resolution, (-0.2, -0.3, -0.4), (0.3, 0.2, 0.3))
-    extra = [torch.randn(16, 24, 2) * gbuffer.mask[..., None], torch.zeros(16, 24, 2)]
+    somewhere = torch.randperm(16 * 24)
+    first = Patch(somewhere[:50], torch.randn(50, 2)), Patch(somewhere[:9], torch.randn(9, 1))
+    nothing = Patch(somewhere[:0], torch.zeros(0, 2)), Patch(somewhere[7:8], torch.ones(1, 1))
+    extra = [first, nothing]
     given = ([gbuffer, unseen(gbuffer)], planes, factor, extra if with_extra else None)
     with torch.no_grad():
         compiled, plain = folded_control(*given), plain_folded_control(*given)

@@ -6,12 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from avatar_viewer.diffusion.moving_planes import EyeSheets, MouthSheets, Sheet, nearest_hit
+from avatar_viewer.diffusion.conditioning import spread
+from avatar_viewer.diffusion.moving_planes import (
+    EyeSheets,
+    MouthSheets,
+    Sheet,
+    nearest_hit,
+    pixels_near,
+    plain_pixels_near,
+)
 from avatar_viewer.raster.camera import Orbit, project, world_rays
 from avatar_viewer.stages import Camera, GBuffer
 
 CENTRE, RADIUS = (0.0, -0.1, 0.3), 0.1
 UPPER, LOWER = slice(0, 3), slice(3, 6)
+
+
+def image_of(sheets: torch.nn.Module, gbuffer: GBuffer, *given: object) -> torch.Tensor:
+    """[H,W,E]."""
+    return spread(sheets(gbuffer, *given), gbuffer)
 
 
 def painted(sheet: Sheet) -> None:
@@ -66,7 +79,7 @@ def test_a_tooth_looks_the_same_from_everywhere(name: str, channels: slice):
     seen = []
     for azimuth_deg, elevation_deg in ((0, 0), (25, 0), (-20, 15)):
         view = camera(azimuth_deg, elevation_deg)
-        image = planes(open_mouth(0.5), world_rays(view), code)[..., channels]
+        image = image_of(planes, open_mouth(0.5), world_rays(view), code)[..., channels]
         seen.append(at(image, points, view))
     assert seen[0].std(dim=0).min() > 0.1
     for other in seen[1:]:
@@ -76,8 +89,8 @@ def test_a_tooth_looks_the_same_from_everywhere(name: str, channels: slice):
 def test_the_lower_teeth_move_with_the_jaw_and_the_upper_ones_do_not():
     planes, view, code = mouth(), camera(0), torch.tensor([1.0, 0, 0, 0, 0, 0])
     planes.jaw.weight[:, 0] = torch.tensor([0.0, -0.5, -0.2, 0.2])
-    closed = planes(open_mouth(0.5), world_rays(view), 0 * code)
-    opened = planes(open_mouth(0.5), world_rays(view), code)
+    closed = image_of(planes, open_mouth(0.5), world_rays(view), 0 * code)
+    opened = image_of(planes, open_mouth(0.5), world_rays(view), code)
     assert torch.equal(opened[..., UPPER], closed[..., UPPER])
     points = sheet_points(planes.lower)
     cos, sin = torch.tensor(0.2).cos(), torch.tensor(0.2).sin()
@@ -92,13 +105,15 @@ def test_the_lower_teeth_move_with_the_jaw_and_the_upper_ones_do_not():
 
 def test_lips_hide_teeth():
     planes, view, code = mouth(), camera(10), torch.zeros(6)
-    assert planes(open_mouth(0.5), world_rays(view), code).any()
-    assert not planes(open_mouth(-0.2), world_rays(view), code).any()
+    assert image_of(planes, open_mouth(0.5), world_rays(view), code).any()
+    assert not image_of(planes, open_mouth(-0.2), world_rays(view), code).any()
     # Nor does skin uncover them that falls back behind them by a little.
     margin = planes.BEFORE * RADIUS
-    assert not planes(open_mouth(0.6 * margin), world_rays(view), code)[60:68, 76:84].any()
+    assert not image_of(planes, open_mouth(0.6 * margin), world_rays(view), code)[
+        60:68, 76:84
+    ].any()
     # Between the two rows' sheets: the upper one is in front.
-    between = planes(open_mouth(margin + 0.015), world_rays(view), code)[64, 80]
+    between = image_of(planes, open_mouth(margin + 0.015), world_rays(view), code)[64, 80]
     assert between[UPPER].any() and not between[LOWER].any()
 
 
@@ -106,9 +121,9 @@ def test_far_from_the_mouth_there_are_no_teeth():
     planes, rays, code = mouth(), world_rays(camera(0)), torch.zeros(6)
     seen = open_mouth(0.5)
     far = GBuffer(seen.mask, seen.depth, seen.normal, seen.canonical + 0.5)
-    assert not planes(far, rays, code).any()
+    assert not image_of(planes, far, rays, code).any()
     nothing = GBuffer(~seen.mask, 0 * seen.depth, seen.normal, seen.canonical)
-    assert not planes(nothing, rays, code).any()
+    assert not image_of(planes, nothing, rays, code).any()
 
 
 def test_the_nearest_hit_lies_on_the_sheet():
@@ -142,7 +157,7 @@ def test_gradients_are_finite_where_rays_miss():
         (MouthSheets(2, 2, CENTRE, RADIUS), torch.ones(6)),
         (EyeSheets(2, (CENTRE, CENTRE), RADIUS), torch.ones(4)),
     ):
-        sheets(open_mouth(0.5), rays, given).sum().backward()
+        image_of(sheets, open_mouth(0.5), rays, given).sum().backward()
         for name, parameter in sheets.named_parameters():
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
@@ -159,8 +174,8 @@ def test_irises_turn_with_the_gaze_and_nothing_else_does():
     """Looking up and to the left by a known angle moves each place of an iris by a rotation."""
     sheets, view = eyes(), camera(0)
     seen, rays = open_mouth(-0.05), world_rays(view)
-    ahead = sheets(seen, rays, torch.zeros(4))
-    aside = sheets(seen, rays, torch.tensor([0.6, 0.4, 0.0, 0.0]))
+    ahead = image_of(sheets, seen, rays, torch.zeros(4))
+    aside = image_of(sheets, seen, rays, torch.tensor([0.6, 0.4, 0.0, 0.0]))
     points = sheet_points(sheets.sheets[0], 0.4)
     yaw, pitch = 0.35 * 0.6, 0.35 * 0.4
     about_y = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
@@ -173,14 +188,26 @@ def test_irises_turn_with_the_gaze_and_nothing_else_does():
     torch.testing.assert_close(at(aside, turned, view), at(ahead, points, view), atol=0.03, rtol=0)
     assert (at(aside, points, view) - at(ahead, points, view)).abs().max() > 0.1
     # The other eye's gaze moves nothing here.
-    other = sheets(seen, rays, torch.tensor([0.0, 0.0, 0.6, 0.4]))
+    other = image_of(sheets, seen, rays, torch.tensor([0.0, 0.0, 0.6, 0.4]))
     assert torch.equal(other, ahead)
 
 
 def test_what_lies_well_before_an_eye_hides_it():
     sheets, rays = eyes(), world_rays(camera(0))
-    assert sheets(open_mouth(-0.05), rays, torch.zeros(4)).any()
-    assert not sheets(open_mouth(-0.3), rays, torch.zeros(4)).any()
+    assert image_of(sheets, open_mouth(-0.05), rays, torch.zeros(4)).any()
+    assert not image_of(sheets, open_mouth(-0.3), rays, torch.zeros(4)).any()
     seen = open_mouth(-0.05)
     far = GBuffer(seen.mask, seen.depth, seen.normal, seen.canonical + 0.3)
-    assert not sheets(far, rays, torch.zeros(4)).any()
+    assert not image_of(sheets, far, rays, torch.zeros(4)).any()
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.3, 5.0])
+def test_the_compiled_search_finds_what_the_plain_one_does(reach: float):
+    torch.manual_seed(0)
+    canonical = torch.rand(40, 30, 3)
+    mask = torch.rand(40, 30) < 0.6
+    seen = GBuffer(mask, mask.float(), canonical, canonical)
+    centre = torch.tensor([0.4, 0.5, 0.6])
+    found = pixels_near(seen, centre, reach)
+    assert torch.equal(found, plain_pixels_near(seen, centre, reach))
+    assert (len(found) > 0) == (reach > 0)
