@@ -233,7 +233,7 @@ def test_a_wrong_config(folder: Path, file: str, changes: dict[str, object], wor
             {"linear.weight": slice(36), "linear.bias": slice(36)},
         ),
         ("triplane", {"channels": 1}, {"planes": (slice(None), slice(1))}),
-        ("decoder", {"code_dim": 7}, {"code.0.weight": (slice(None), slice(7))}),
+        ("decoder", {"code_dim": 7}, {"expression.0.weight": (slice(None), slice(7))}),
         ("decoder", {"latent_channels": 3}, {"enter.weight": (slice(None), slice(3))}),
     ],
 )
