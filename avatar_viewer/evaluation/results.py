@@ -16,6 +16,7 @@ from avatar_viewer.files import written_aside
 
 SMALLER_IS_BETTER = ("flip", "lpips", "landmark_px", "warping_error")
 LARGER_IS_BETTER = ("psnr", "ssim", "jod", "psnr_full", "ssim_full")
+OF_EACH_PICTURE = ("psnr", "ssim", "flip", "jod")
 
 
 def write_results(report: Mapping[str, Any], out: Path, path: Path) -> str:
@@ -30,6 +31,7 @@ def write_results(report: Mapping[str, Any], out: Path, path: Path) -> str:
             write_picture(np.concatenate([_row(row) for row in rows]), sheet)
             titles = ", ".join(["truth", *(entry["title"] for entry in done.values())])
             sections.append(f"From above: {titles}.\n\n![{titles}]({sheet.name})")
+            sections.append(frames_table(done, split))
     text = "\n\n".join(sections) + "\n"
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
@@ -49,6 +51,24 @@ def table(report: Mapping[str, Any], split: str) -> str:
         title = entry["title"] if mean else f"{entry['title']}: skipped, {entry['skipped']}"
         lines.append(f"| {' | '.join([title, *cells])} |")
     return "\n".join(lines)
+
+
+def frames_table(variants: Mapping[str, Any], split: str) -> str:
+    """Each picture's figures, folded away: a row for each, a column for each variant."""
+    frames = {entry["title"]: entry["splits"][split]["frames"] for entry in variants.values()}
+    every = [frame for of_variant in frames.values() for frame in of_variant.values()]
+    names = [name for name in OF_EACH_PICTURE if any(name in frame for frame in every)]
+    lines = [f"| picture | {' | '.join(frames)} |", "| --- " * (len(frames) + 1) + "|"]
+    for picture in next(iter(frames.values())):
+        cells = [
+            " / ".join(_cell(of[picture].get(name), FIGURES[name][1], None) for name in names)
+            for of in frames.values()
+        ]
+        lines.append(f"| {picture} | {' | '.join(cells)} |")
+    about = " / ".join(FIGURES[name][0] for name in names)
+    return "\n".join(
+        ["<details>", f"<summary>Each picture: {about}</summary>", "", *lines, "", "</details>"]
+    )
 
 
 def _best(name: str, values: list[float]) -> float | None:
