@@ -45,8 +45,9 @@ STAGE_PARTS = {
 }
 """Which files a failing stage points to; the stages in their order."""
 
-KEPT_VIEWS = 8
-"""How many views' conditioning is kept: those of the pad's corners and of the view at rest."""
+KEPT_VIEWS = 2
+"""How many views' conditioning is kept, tens of megabytes each: the view that is refined at rest,
+and the one before."""
 
 
 class Avatar:

@@ -35,7 +35,7 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Bound:
-    """What the project promises of a figure, on two CPU cores at 256 pixels."""
+    """What the project promises of a figure, on two CPU cores."""
 
     figure: str
     text: str
