@@ -253,7 +253,7 @@ def test_one_command_trains_evaluates_and_tells(finished: Path):
     assert "## Split `test`" in text and "(results_test.webp)" in text
     of_picture = next(line for line in text.splitlines() if line.startswith("| frame_4 | "))
     first = report["variants"][ROWS[0]]["splits"]["test"]["frames"]["frame_4"]
-    assert of_picture.startswith(f"| frame_4 | {first['psnr']:.2f} / {first['ssim']:.4f} / ")
+    assert of_picture.startswith(f"| frame_4 | {first['psnr']:.2f} / {first['ssim']:.4f} ")
     assert of_picture.count("|") == 2 + len(ROWS)
     with Image.open(finished / "results_test.webp") as sheet:
         assert sheet.size == (2 * 16, (1 + len(ROWS)) * 16)
