@@ -249,6 +249,13 @@ def test_parts_that_do_not_belong_together(
     assert str(folder) in load_error(folder)
 
 
+@pytest.mark.parametrize("radius", [0, -0.1, "wide"])
+def test_sheets_without_a_size(folder: Path, radius: object):
+    edit_json(folder / "decoder" / "config.json", mouth_radius=radius)
+    line = load_error(folder)
+    assert line.startswith(f"{folder}/decoder/config.json: expected the config of a RiggedDecoder")
+
+
 def test_a_vae_of_another_scale(folder: Path):
     from avatar_viewer.diffusion.autoencoder import build_autoencoder
     from avatar_viewer.weights import save_network

@@ -64,6 +64,9 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         self.triplane = TriPlane(plane_channels, plane_resolution, box_min, box_max)
         # Fine planes have places that no training picture shows: nothing rather than noise there.
         nn.init.zeros_(self.triplane.planes)
+        if not min(eye_radius, mouth_radius) > 0:
+            radii = (eye_radius, mouth_radius)
+            raise ValueError(f"eye_radius, mouth_radius: expected more than 0, found {radii}")
         self.eyes = self.mouth = None
         if eye_channels > 0:
             self.eyes = EyeSheets(eye_channels, eye_centres, eye_radius)
