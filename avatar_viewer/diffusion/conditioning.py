@@ -50,27 +50,16 @@ class Patch(NamedTuple):
     """[N,E]."""
 
 
-def folded_control(
-    gbuffers: Sequence[GBuffer],
-    triplane: TriPlane,
-    factor: int,
-    extra: Sequence[Sequence[Patch]] = (),
-) -> Tensor:
+def folded_control(gbuffers: Sequence[GBuffer], triplane: TriPlane, factor: int) -> Tensor:
     """Control images of B pictures, folded (see `fold`): [B,factor²*C,H/factor,W/factor].
 
-    extra: patches of each picture, behind its other channels and each other, zero elsewhere. Where
-    nothing is learned, a CPU fills the pixels in one compiled pass.
+    Where nothing is learned, a CPU fills the pixels in compiled passes.
     """
     if triplane.planes.device.type == "cpu" and not torch.is_grad_enabled():
         from avatar_viewer.diffusion import look_up_kernel
 
-        extra = extra or [()] * len(gbuffers)
-        filled = [
-            look_up_kernel.folded_control(buffer, triplane.texels, triplane.box, factor, more)
-            for buffer, more in zip(gbuffers, extra, strict=True)
-        ]
-        return torch.stack(filled).permute(0, 3, 1, 2)
-    return plain_folded_control(gbuffers, triplane, factor, extra)
+        return look_up_kernel.folded_control(gbuffers, triplane, factor)
+    return plain_folded_control(gbuffers, triplane, factor)
 
 
 def plain_folded_control(
@@ -80,8 +69,11 @@ def plain_folded_control(
     extra: Sequence[Sequence[Patch]] = (),
     mean_depths: Sequence[Tensor] = (),
 ) -> Tensor:
-    """`folded_control` in plain torch: any device, differentiable in the planes; for parts of
-    pictures too, which need the `mean_depths` of the whole."""
+    """`folded_control` in plain torch: any device, differentiable in the planes.
+
+    extra: patches of each picture, behind its other channels and each other, zero elsewhere. Parts
+    of pictures need the `mean_depths` of the whole.
+    """
     depths = mean_depths or [None] * len(gbuffers)
     images = []
     for gbuffer, depth, patches in zip(
@@ -97,6 +89,17 @@ def spread(patch: Patch, gbuffer: GBuffer) -> Tensor:
     image = gbuffer.depth.new_zeros((gbuffer.mask.numel(), patch.features.shape[1]))
     image = image.index_copy(0, patch.pixels, patch.features.to(image))
     return image.view(*gbuffer.mask.shape, -1)
+
+
+def folded_patch(patch: Patch, width: int, factor: int) -> tuple[Tensor, Tensor]:
+    """The numbers [N] of the blocks of a picture of this width, in pixels, that a patch touches,
+    and its folded features there [N,factor²*E]."""
+    y, x = patch.pixels // width, patch.pixels % width
+    number = y // factor * (width // factor) + x // factor
+    blocks, row = number.unique(return_inverse=True)
+    folded = patch.features.new_zeros(len(blocks), factor**2, patch.features.shape[1])
+    folded[row, y % factor * factor + x % factor] = patch.features
+    return blocks, folded.flatten(1)
 
 
 def fold(control: Tensor, factor: int) -> Tensor:

@@ -7,6 +7,7 @@ a place of a sheet where its ray meets it, so each keeps its features from every
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,27 @@ from avatar_viewer.stages import GBuffer, Rays
 
 Bundle = tuple[Tensor, Tensor]
 """Origins and directions [N,3] of rays; depth along them is that of the G-buffer."""
+
+
+class Frame(NamedTuple):
+    """Where a sheet is, in radii around the centre of its surroundings."""
+
+    origin: Tensor
+    """[3]."""
+    head_from_frame: Tensor
+    """[3,3], a rotation."""
+
+
+class Surroundings(NamedTuple):
+    """The part of the head where sheets are looked for."""
+
+    centre: Sequence[float]
+    """Canonical, world units, as is the radius."""
+    radius: float
+    reach: float
+    """How far from the centre, in radii, a pixel's place may be."""
+    behind: float
+    """How far behind that place, in radii, it sees sheets; less than 0: how far before."""
 
 
 class Sheet(nn.Module):
@@ -90,10 +112,12 @@ class EyeSheets(nn.Module):
         patches = []
         angles = self.turn(gaze.to(self.turn.weight)).view(-1, 2)
         for sheet, centre, (yaw, pitch) in zip(self.sheets, self.centres, angles, strict=True):
-            pixels, bundle, depth = _near(gbuffer, rays, centre, self.radius, reach=1.3)
+            assert isinstance(sheet, Sheet)
+            around = Surroundings(centre, self.radius, reach=1.3, behind=self.BEHIND)
             # A positive pitch looks up, which turns z towards y.
-            head_from_eye = _turned_about_y(yaw) @ _turned_about_x(-pitch)
-            features, _ = sheet(_in_frame(bundle, head_from_eye), depth + self.BEHIND)
+            turn = _turned_about_y(yaw) @ _turned_about_x(-pitch)
+            frame = Frame(turn.new_zeros(3), turn)
+            pixels, ((features, _),) = _seen(gbuffer, rays, around, [(sheet, frame)])
             patches.append(Patch(pixels, features))
         return Patch(*(torch.cat(parts) for parts in zip(*patches, strict=True)))
 
@@ -128,51 +152,56 @@ class MouthSheets(nn.Module):
     def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Patch:
         """A G-buffer, the rays of its pixels and its code [E] -> [N,2*channels + 1] around the
         mouth; the last channel is 1 where a tooth could be seen, elsewhere all are 0."""
-        pixels, bundle, depth = _near(gbuffer, rays, self.centre, self.radius, reach=self.REACH)
-        farthest = depth - self.BEFORE
-        upper, sees_upper = self.upper(bundle, farthest)
-        lower, sees_lower = self.lower(self._in_jaw(bundle, code[:-GAZE_DIM]), farthest)
+        around = Surroundings(self.centre, self.radius, self.REACH, behind=-self.BEFORE)
+        skull, jaw = self._frames(code[:-GAZE_DIM])
+        pixels, ((upper, sees_upper), (lower, sees_lower)) = _seen(
+            gbuffer, rays, around, [(self.upper, skull), (self.lower, jaw)]
+        )
         sees = (sees_upper | sees_lower)[:, None]
         return Patch(pixels, torch.cat([upper, lower, sees], dim=1))
 
-    def _in_jaw(self, rays: Bundle, z_exp: Tensor) -> Bundle:
+    def _frames(self, z_exp: Tensor) -> tuple[Frame, Frame]:
+        """Of the upper and the lower row."""
         motion = self.jaw(z_exp.to(self.jaw.weight))
-        origin, direction = rays
-        return _in_frame((origin - motion[:3], direction), _turned_about_x(motion[3]))
+        skull = Frame(torch.zeros_like(motion[:3]), torch.eye(3).to(motion))
+        return skull, Frame(motion[:3], _turned_about_x(motion[3]))
 
 
-def _near(
-    gbuffer: GBuffer, rays: Rays, centre: Sequence[float], radius: float, reach: float
-) -> tuple[Tensor, Bundle, Tensor]:
-    """The pixels [N] whose canonical places are within `reach` radii of a centre, and their rays
-    and depths in the frame with its origin there and the radius as its unit."""
-    origin = gbuffer.canonical.new_tensor(centre)
-    pixels = pixels_near(gbuffer, origin, reach * radius)
-    start = ((rays.origin - origin) / radius).expand(len(pixels), 3)
+PlacedSheet = tuple[Sheet, Frame]
+
+
+def _seen(
+    gbuffer: GBuffer, rays: Rays, around: Surroundings, sheets: Sequence[PlacedSheet]
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """Pixels [N] that could see sheets, and what each sheet answers to their rays."""
+    centre = gbuffer.canonical.new_tensor(around.centre)
+    pixels = pixels_near(gbuffer, rays, around, sheets)
+    start = ((rays.origin - centre) / around.radius).expand(len(pixels), 3)
     direction = rays.direction.flatten(0, 1)[pixels]
-    return pixels, (start, direction), gbuffer.depth.flatten()[pixels] / radius
+    farthest = gbuffer.depth.flatten()[pixels] / around.radius + around.behind
+    return pixels, [
+        sheet(((start - origin) @ turn, direction @ turn), farthest)
+        for sheet, (origin, turn) in sheets
+    ]
 
 
-def pixels_near(gbuffer: GBuffer, centre: Tensor, reach: float) -> Tensor:
-    """[N] numbers of the pixels whose canonical places are less than `reach` from a centre [3], in
-    each of the three coordinates."""
-    if gbuffer.mask.device.type == "cpu":
+def pixels_near(
+    gbuffer: GBuffer, rays: Rays, around: Surroundings, sheets: Sequence[PlacedSheet]
+) -> Tensor:
+    """[N] numbers of the pixels whose canonical places are within reach, in each of the three
+    coordinates; where nothing is learned, a CPU leaves out those that see none of the sheets."""
+    if gbuffer.mask.device.type == "cpu" and not torch.is_grad_enabled():
         from avatar_viewer.diffusion import look_up_kernel
 
-        return look_up_kernel.pixels_near(gbuffer, centre, reach)
-    return plain_pixels_near(gbuffer, centre, reach)
+        return look_up_kernel.pixels_near(gbuffer, rays, around, sheets)
+    return plain_pixels_near(gbuffer, around)
 
 
-def plain_pixels_near(gbuffer: GBuffer, centre: Tensor, reach: float) -> Tensor:
-    """`pixels_near` in plain torch, on any device."""
-    near = gbuffer.mask & ((gbuffer.canonical - centre).abs() < reach).all(dim=-1)
+def plain_pixels_near(gbuffer: GBuffer, around: Surroundings) -> Tensor:
+    """All pixels within reach, in plain torch, on any device."""
+    offset = gbuffer.canonical - gbuffer.canonical.new_tensor(around.centre)
+    near = gbuffer.mask & (offset.abs() < around.reach * around.radius).all(dim=-1)
     return near.flatten().nonzero().squeeze(1)
-
-
-def _in_frame(rays: Bundle, head_from_frame: Tensor) -> Bundle:
-    """Rays in a frame of the same origin that is turned by the rotation [3,3]."""
-    origin, direction = rays
-    return origin @ head_from_frame, direction @ head_from_frame
 
 
 def _turned_about_x(angle: Tensor) -> Tensor:

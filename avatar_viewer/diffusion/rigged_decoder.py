@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
@@ -21,11 +22,11 @@ from torch.nn import functional
 from avatar_viewer.diffusion.conditioning import (
     GEOMETRY_CHANNELS,
     Patch,
-    folded_control,
     plain_folded_control,
 )
 from avatar_viewer.diffusion.moving_planes import EyeSheets, MouthSheets
 from avatar_viewer.diffusion.triplane import TriPlane
+from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import GBuffer, Rays
 
@@ -74,8 +75,10 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             expression_dim = code_dim - GAZE_DIM
             self.mouth = MouthSheets(mouth_channels, expression_dim, mouth_centre, mouth_radius)
         mouth_features = 2 * mouth_channels + 1 if mouth_channels > 0 else 0
-        pixel = (GEOMETRY_CHANNELS, self.triplane.features, eye_channels, mouth_features)
-        surface = sum(pixel) * fold**2
+        moving = [count for count in (eye_channels, mouth_features) if count > 0]
+        self.pixel_channels = [GEOMETRY_CHANNELS + self.triplane.features, *moving]
+        """Of the surface everywhere, then of the eyes and of the mouth where there are any."""
+        surface = sum(self.pixel_channels) * fold**2
         self.expression = nn.Sequential(nn.Linear(code_dim, code_features), nn.SiLU())
         self.enter = nn.Conv2d(latent_channels, channels[0], 3, padding=1)
         self.levels = nn.ModuleList(
@@ -88,6 +91,7 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         self.surface = nn.Conv2d(surface, channels[-1], 1)
         self.texture = nn.Conv2d(surface, 3 * fold**2, 1)
         self.leave = nn.Conv2d(channels[-1], 3 * fold**2, 3, padding=1)
+        self._kept: tuple[list[tuple[int, int]], tuple[Tensor, ...]] | None = None
 
     @property
     def pixels_per_latent(self) -> int:
@@ -96,9 +100,23 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
 
     def look_up(self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor) -> Tensor:
         """G-buffers of B pictures in the pictures' own size, their pixels' rays, and codes [B,E] ->
-        what `forward` takes of them: [B,C,H/fold,W/fold]."""
+        what `forward` takes of them: [B,C + 3*fold² + 1,H/fold,W/fold].
+
+        These are what the convolutions `surface` and `texture` answer, and how many of a block's
+        pixels show the mouth's inside. Where nothing is learned, a CPU looks only at blocks that
+        show the head.
+        """
         seen, moving = self._seen(gbuffers, rays, codes)
-        return folded_control(seen, self.triplane, self.config["fold"], moving)
+        if self.surface.weight.device.type == "cpu" and not torch.is_grad_enabled():
+            from avatar_viewer.diffusion import look_up_kernel
+
+            bias, *matrices = self._matrices()
+            return look_up_kernel.projected(
+                seen, moving, self.triplane, self.config["fold"], (bias, matrices)
+            )
+        return self._projected(
+            plain_folded_control(seen, self.triplane, self.config["fold"], moving)
+        )
 
     def look_up_parts(
         self,
@@ -109,7 +127,38 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
     ) -> Tensor:
         """`look_up` for parts of pictures, of which the mean depth of the whole heads is known."""
         seen, moving = self._seen(gbuffers, rays, codes)
-        return plain_folded_control(seen, self.triplane, self.config["fold"], moving, mean_depths)
+        return self._projected(
+            plain_folded_control(seen, self.triplane, self.config["fold"], moving, mean_depths)
+        )
+
+    def _projected(self, folded: Tensor) -> Tensor:
+        weight, bias = self._projection()
+        return functional.conv2d(folded.to(weight), weight[..., None, None], bias)
+
+    def _projection(self) -> tuple[Tensor, Tensor]:
+        """Weight [out,fold²*E] and bias of `surface`, `texture` and a count of the pixels that show
+        the mouth's inside, as one convolution."""
+        weights, biases = zip(
+            *(layer.parameters() for layer in (self.surface, self.texture)), strict=True
+        )
+        count = weights[0].new_zeros(1, self.config["fold"] ** 2, sum(self.pixel_channels))
+        if self.mouth is not None:
+            count[:, :, -1] = 1
+        weight = torch.cat([weight.flatten(1) for weight in (*weights, count)])
+        return weight, torch.cat([*biases, count.new_zeros(1)])
+
+    def _matrices(self) -> tuple[Tensor, ...]:
+        """The projection's bias and, for each part of a pixel's channels, its matrix
+        [fold²*E,out]; kept while the weights last."""
+        weights = [*self.surface.parameters(), *self.texture.parameters()]
+        key = [(weight.data_ptr(), weight._version) for weight in weights]
+        if self._kept is None or self._kept[0] != key:
+            weight, bias = self._projection()
+            pixels = weight.T.unflatten(0, (self.config["fold"] ** 2, -1))
+            surface, *moving = (p.flatten(0, 1) for p in pixels.split(self.pixel_channels, dim=1))
+            # The product takes a third less time with a multiple of 16 columns.
+            self._kept = key, (bias, surface[:, :-1].contiguous(), *moving)
+        return self._kept[1]
 
     def _seen(
         self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor
@@ -142,29 +191,63 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
     def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:
         """Latents [B,C,h,w], what was looked up, and codes [B,E] -> [B,3,H,W], -1..1 but for
         overshoots."""
-        code = self.expression(codes)
+        code, fold = self.expression(codes), self.config["fold"]
+        features, texture, inside = surface.split([self.config["channels"][-1], 3 * fold**2, 1], 1)
         if self.mouth is not None:
-            latents = latents * ~self._in_mouth(surface)
+            latents = latents * ~self._in_mouth(inside)
         x = self.enter(latents)
         for number, level in enumerate(self.levels):
             if number > 0:
                 x = self.widen[number - 1](functional.interpolate(x, scale_factor=2))
             if number == len(self.levels) - 1:
-                x = x + self.surface(surface)
+                x = x + features
             x = level(x, code)
-        folded = self.leave(x) + self.texture(surface)
-        return functional.pixel_shuffle(folded, self.config["fold"])
+        return functional.pixel_shuffle(self.leave(x) + texture, fold)
 
-    def _in_mouth(self, surface: Tensor) -> Tensor:
+    def smaller(self, factor: int) -> RiggedDecoder:
+        """A decoder of pictures 1/`factor` as large from the same latents, as the weights are now.
+
+        Each pixel of the G-buffers that it looks at stands for `factor`² equal ones, and each that
+        it draws is the mean of as many. All layers but the last are this decoder's own.
+        """
+        fold = self.config["fold"]
+        if factor < 1 or fold % factor:
+            raise AvatarError(f"factor: expected a divisor of the fold {fold}, found {factor}")
+        cells = (fold // factor, factor, fold // factor, factor)
+        # Weights of inference mode would not tell when they change.
+        with torch.inference_mode(False), torch.no_grad():
+            with torch.device("meta"):
+                small = RiggedDecoder.from_config({**self.config, "fold": fold // factor})
+            assert isinstance(small, RiggedDecoder)
+            for name in ("triplane", "eyes", "mouth", "expression", "enter", "levels", "widen"):
+                setattr(small, name, getattr(self, name))
+            blocks = ("surface.", "texture.", "leave.")
+            last = {name: w for name, w in self.state_dict().items() if name.startswith(blocks)}
+            for name in ("surface.weight", "texture.weight"):
+                last[name] = _sums_over_cells(last[name], cells)
+            for name in ("texture.weight", "texture.bias", "leave.weight", "leave.bias"):
+                last[name] = _means_over_cells(last[name], cells)
+            small.load_state_dict(last, strict=False, assign=True)
+        return small
+
+    def _in_mouth(self, inside: Tensor) -> Tensor:
         """[B,1,h,w] bool: latents that see the mouth's inside, or stand beside one that does.
 
         Those of training pictures know by heart what lies there, which those of other expressions
         only guess. So nothing is learned from them: sheets and code tell it, for both alike.
         """
-        pixels = surface.unflatten(1, (self.config["fold"] ** 2, -1))
-        inside = pixels[:, :, -1].amax(dim=1, keepdim=True)
         seen = functional.max_pool2d(inside, 2 ** len(self.widen))
         return functional.max_pool2d(seen, 3, stride=1, padding=1) > 0
+
+
+def _sums_over_cells(weight: Tensor, cells: Sequence[int]) -> Tensor:
+    """[O,fold²*E,1,1], of the pixels of a block -> [O,(fold/factor)²*E,1,1]."""
+    return weight.float().unflatten(1, (*cells, -1)).sum(dim=(2, 4)).flatten(1, 3).to(weight)
+
+
+def _means_over_cells(weight: Tensor, cells: Sequence[int]) -> Tensor:
+    """[3*fold²,...], for the pixels of a block -> [3*(fold/factor)²,...]."""
+    return weight.float().unflatten(0, (3, *cells)).mean(dim=(2, 4)).flatten(0, 2).to(weight)
 
 
 class Level(nn.ModuleList):

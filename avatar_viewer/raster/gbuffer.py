@@ -62,6 +62,18 @@ def rasterize(mesh: HeadMesh, camera: Camera, backend: str | None = None) -> GBu
     _check_faces(mesh)
     hits = BACKENDS[name](mesh.vertices, mesh.faces, camera)
 
+    fill = _filled_by_numba if _fits_numba(mesh.vertices) else filled
+    return fill(hits, mesh, camera)
+
+
+def _filled_by_numba(hits: Hits, mesh: HeadMesh, camera: Camera) -> GBuffer:
+    from avatar_viewer.raster import numba_backend
+
+    return numba_backend.filled(hits, mesh, camera)
+
+
+def filled(hits: Hits, mesh: HeadMesh, camera: Camera) -> GBuffer:
+    """What the hit pixels see of the mesh, in plain torch: any device, differentiable."""
     camera_from_world = torch.as_tensor(camera.matrix[:3, :3]).to(mesh.normals)
     normals = mesh.normals @ camera_from_world.T
     depths = -to_camera(mesh.vertices, camera)[:, 2:].float()
@@ -75,15 +87,6 @@ def rasterize(mesh: HeadMesh, camera: Camera, backend: str | None = None) -> GBu
 
 def interpolate(hits: Hits, faces: Tensor, attributes: Tensor) -> Tensor:
     """Vertex attributes [V,C] at every pixel, perspective-correct: [H,W,C], zero off the mesh."""
-    if _fits_numba(attributes):
-        from avatar_viewer.raster import numba_backend
-
-        return numba_backend.interpolate(hits, faces, attributes)
-    return torch_interpolate(hits, faces, attributes)
-
-
-def torch_interpolate(hits: Hits, faces: Tensor, attributes: Tensor) -> Tensor:
-    """`interpolate` in plain torch: any device, differentiable in the attributes."""
     pixel = (hits.triangle.flatten() >= 0).nonzero().squeeze(1)
     corner = faces[hits.triangle.flatten()[pixel].long()].long()
     weight = hits.barycentric.flatten(0, 1)[pixel].to(attributes.dtype)

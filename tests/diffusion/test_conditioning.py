@@ -13,7 +13,9 @@ from avatar_viewer.diffusion.conditioning import (
     control_image,
     fold,
     folded_control,
+    folded_patch,
     plain_folded_control,
+    spread,
 )
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.raster.gbuffer import rasterize
@@ -58,25 +60,42 @@ def test_channels(gbuffer: GBuffer, triplane: TriPlane):
 
 @pytest.mark.parametrize(("channels", "resolution"), [(2, 8), (1, 1), (0, 4), (3, 33)])
 @pytest.mark.parametrize("factor", [1, 4])
-@pytest.mark.parametrize("with_extra", [False, True])
+@torch.no_grad()
 def test_the_compiled_pass_answers_what_the_plain_one_does(
-    gbuffer: GBuffer, channels: int, resolution: int, factor: int, with_extra: bool
+    gbuffer: GBuffer, channels: int, resolution: int, factor: int
 ):
     torch.manual_seed(0)
     # A box smaller than the head: what lies outside sees the planes' borders.
     planes = TriPlane(channels, resolution, (-0.2, -0.3, -0.4), (0.3, 0.2, 0.3))
-    somewhere = torch.randperm(16 * 24)
-    first = Patch(somewhere[:50], torch.randn(50, 2)), Patch(somewhere[:9], torch.randn(9, 1))
-    nothing = Patch(somewhere[:0], torch.zeros(0, 2)), Patch(somewhere[7:8], torch.ones(1, 1))
-    extra = [first, nothing]
-    given = ([gbuffer, unseen(gbuffer)], planes, factor, extra if with_extra else None)
-    with torch.no_grad():
-        compiled, plain = folded_control(*given), plain_folded_control(*given)
-        torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-5)
-        # What is learned between two pictures is seen.
-        planes.planes += 1
-        again, plain = folded_control(*given), plain_folded_control(*given)
-        torch.testing.assert_close(again, plain, atol=1e-5, rtol=1e-5)
+    given = ([gbuffer, unseen(gbuffer)], planes, factor)
+    compiled, plain = folded_control(*given), plain_folded_control(*given)
+    torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-5)
+    # What is learned between two pictures is seen.
+    planes.planes += 1
+    again, plain = folded_control(*given), plain_folded_control(*given)
+    torch.testing.assert_close(again, plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+@pytest.mark.parametrize("factor", [1, 4])
+def test_a_folded_patch_is_that_of_its_blocks(gbuffer: GBuffer, count: int, factor: int):
+    torch.manual_seed(0)
+    patch = Patch(torch.randperm(16 * 24)[:count], torch.randn(count, 2))
+    whole = fold(spread(patch, gbuffer)[None], factor)[0].flatten(1).T
+    blocks, features = folded_patch(patch, 24, factor)
+    assert torch.equal(blocks, whole.any(dim=1).nonzero().squeeze(1))
+    assert torch.equal(features, whole[blocks])
+
+
+def test_patches_lie_behind_the_other_channels(gbuffer: GBuffer, triplane: TriPlane):
+    patches = [
+        Patch(torch.tensor([7, 30]), torch.randn(2, 2)),
+        Patch(torch.tensor([30]), torch.ones(1, 1)),
+    ]
+    image = plain_folded_control([gbuffer], triplane, 1, [patches])[0].permute(1, 2, 0).detach()
+    known = control_image(gbuffer, triplane).detach()
+    expected = torch.cat([known, *(spread(patch, gbuffer) for patch in patches)], dim=-1)
+    assert torch.equal(image, expected)
 
 
 def test_gradients_reach_the_planes_through_the_plain_pass(gbuffer: GBuffer, triplane: TriPlane):

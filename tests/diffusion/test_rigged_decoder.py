@@ -6,7 +6,9 @@ import pytest
 import torch
 from tiny import fill_zero_layers
 
+from avatar_viewer.diffusion.conditioning import plain_folded_control
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
+from avatar_viewer.errors import AvatarError
 from avatar_viewer.stages import GBuffer, Rays
 
 SIZE = 64
@@ -14,25 +16,27 @@ MOUTH, EYES = (0.0, -0.5, 0.3), ((0.5, 0.5, 0.3), (-0.5, 0.5, 0.3))
 ORIGIN = torch.tensor([0.0, 0.0, 3.0])
 
 
-@pytest.fixture
-def decoder() -> RiggedDecoder:
+def build(**sizes: int) -> RiggedDecoder:
     torch.manual_seed(0)
+    given = {"fold": 2, "eye_channels": 3, "mouth_channels": 2, "plane_channels": 2, **sizes}
     decoder = RiggedDecoder(
         4,
         6,
         channels=(16, 12, 8),
         blocks=(1, 1, 1),
-        fold=2,
-        plane_channels=2,
         plane_resolution=16,
-        eye_channels=3,
         eye_centres=EYES,
-        mouth_channels=2,
         mouth_centre=MOUTH,
         mouth_radius=0.1,
+        **given,
     )
     fill_zero_layers(decoder)
     return decoder.eval()
+
+
+@pytest.fixture
+def decoder() -> RiggedDecoder:
+    return build()
 
 
 def scene() -> tuple[GBuffer, Rays]:
@@ -61,7 +65,7 @@ def test_a_picture_of_latents_and_surface(decoder: RiggedDecoder):
     assert decoder.pixels_per_latent == 8
     gbuffer, rays = scene()
     surface = decoder.look_up([gbuffer] * 2, [rays] * 2, torch.zeros(2, 6))
-    assert surface.shape == (2, (8 + 6 + 3 + 5) * 4, 32, 32)
+    assert surface.shape == (2, 8 + 3 * 4 + 1, 32, 32)
     rgb = decoder(torch.randn(2, 4, 8, 8), surface, torch.randn(2, 6))
     assert rgb.shape == (2, 3, SIZE, SIZE)
 
@@ -116,13 +120,12 @@ def test_latents_tell_nothing_about_the_mouths_inside(decoder: RiggedDecoder):
 @torch.no_grad()
 def test_the_mouths_inside_is_one_place_to_the_planes(decoder: RiggedDecoder):
     gbuffer, rays = scene()
-    codes = torch.ones(1, 6)
-    surface = decoder.look_up([gbuffer], [rays], codes)
-    pixels = surface.unflatten(1, (4, -1))[0, :, :, :8, :8]
-    features = pixels[:, 8:14].movedim(1, -1)[pixels[:, 0] > 0]
+    ((seen,), (moving,)) = decoder._seen([gbuffer], [rays], torch.ones(1, 6))
+    features = decoder.triplane(seen.canonical[:16, :16][gbuffer.mask[:16, :16]])
     expected = decoder.triplane(torch.tensor([MOUTH]))
     torch.testing.assert_close(features, expected.expand_as(features), atol=1e-5, rtol=1e-5)
-    assert pixels[:, 17:21].any()  # the teeth's own
+    assert torch.equal(seen.canonical[:, 16:], gbuffer.canonical[:, 16:])
+    assert moving[-1].features[:, :-1].any()  # the teeth's own
 
 
 @torch.no_grad()
@@ -136,3 +139,131 @@ def test_a_part_of_a_picture_is_looked_up_as_in_the_whole(decoder: RiggedDecoder
     found = decoder.look_up_parts([part], [part_rays], codes, [mean_depth])
     whole = decoder.look_up([gbuffer], [rays], codes)
     torch.testing.assert_close(found, whole[..., 4:20, 2:18], atol=1e-5, rtol=1e-5)
+
+
+def look_up(decoder: RiggedDecoder, *given, learned: bool) -> torch.Tensor:
+    """Plain where something could be learned."""
+    with torch.set_grad_enabled(learned):
+        return decoder.look_up(*given).detach()
+
+
+KINDS = pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"fold": 4, "mouth_channels": 0},
+        {"fold": 1, "eye_channels": 0},
+        {"eye_channels": 0, "mouth_channels": 0},
+        {"plane_channels": 0},
+    ],
+    ids=["all", "no mouth", "no eyes", "planes only", "no planes"],
+)
+
+
+@KINDS
+def test_the_fast_look_up_answers_what_the_plain_one_does(sizes: dict[str, int]):
+    decoder, (gbuffer, rays) = build(**sizes), scene()
+    unseen = GBuffer(*(torch.zeros_like(channel) for channel in vars(gbuffer).values()))
+    shown = torch.zeros_like(gbuffer.mask)
+    shown[9, 60] = True
+    one = GBuffer(shown, *(channel * 1.0 for channel in list(vars(gbuffer).values())[1:]))
+    codes = torch.randn(2, 6)
+    for gbuffers in ([gbuffer, unseen], [one, gbuffer]):
+        given = (gbuffers, [rays, rays], codes)
+        fast, plain = (look_up(decoder, *given, learned=learned) for learned in (False, True))
+        torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-5)
+        assert fast.is_contiguous(memory_format=torch.channels_last)
+    has_mouth = decoder.mouth is not None
+    assert fast[1, -1].any() == has_mouth and not fast[0, -1].any()
+
+
+@torch.no_grad()
+def test_what_is_looked_up_is_what_the_convolutions_see(decoder: RiggedDecoder):
+    """By their weights in the order that is saved, of features in the order of pixels."""
+    gbuffer, rays = scene()
+    codes = torch.randn(1, 6)
+    seen, moving = decoder._seen([gbuffer], [rays], codes)
+    folded = plain_folded_control(seen, decoder.triplane, 2, moving)
+    features, texture, inside = decoder.look_up([gbuffer], [rays], codes).split([8, 12, 1], dim=1)
+    torch.testing.assert_close(features, decoder.surface(folded), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(texture, decoder.texture(folded), atol=1e-4, rtol=1e-5)
+    pixels = folded.unflatten(1, (4, -1))[:, :, -1]
+    assert torch.equal(inside, pixels.sum(dim=1, keepdim=True)) and inside.any()
+
+
+@pytest.mark.parametrize("name", ["surface.weight", "texture.bias", "triplane.planes"])
+def test_what_is_learned_between_two_pictures_is_seen(decoder: RiggedDecoder, name: str):
+    gbuffer, rays = scene()
+    given = ([gbuffer], [rays], torch.ones(1, 6))
+    before = look_up(decoder, *given, learned=False)
+    optimizer = torch.optim.SGD([decoder.get_parameter(name)], lr=30.0)
+    decoder.look_up(*given).square().mean().backward()
+    optimizer.step()
+    after, plain = (look_up(decoder, *given, learned=learned) for learned in (False, True))
+    torch.testing.assert_close(after, plain, atol=1e-4, rtol=1e-5)
+    assert (after - before).abs().max() > 1e-3
+
+
+def test_threads_change_nothing(decoder: RiggedDecoder, monkeypatch: pytest.MonkeyPatch):
+    gbuffer, rays = scene()
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(look_up(decoder, [gbuffer], [rays], torch.ones(1, 6), learned=False))
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@torch.no_grad()
+def test_convolutions_in_bfloat16(decoder: RiggedDecoder):
+    gbuffer, rays = scene()
+    given = ([gbuffer], [rays], torch.ones(1, 6))
+    expected = decoder.look_up(*given)
+    for name, module in decoder.named_children():
+        if name not in ("triplane", "eyes", "mouth"):
+            module.to(torch.bfloat16)
+    found = decoder.look_up(*given)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.02)
+    assert torch.equal(found[:, -1].float(), expected[:, -1])
+    latents, codes = torch.randn(1, 4, 8, 8).bfloat16(), torch.ones(1, 6).bfloat16()
+    assert decoder(latents, found, codes).isfinite().all()
+
+
+def magnified(tensor: torch.Tensor, factor: int) -> torch.Tensor:
+    """[H,W,...] with each pixel `factor`² times."""
+    return tensor.repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+
+
+@pytest.mark.parametrize(("fold", "factor"), [(2, 1), (2, 2), (4, 2), (4, 4), (6, 3)])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_smaller_decoder_draws_the_mean(fold: int, factor: int, mode: type):
+    """Of what the decoder draws of a G-buffer that is constant over cells of pixels."""
+    decoder, (gbuffer, rays) = build(fold=fold), scene()
+    height = SIZE // (4 * fold // factor) * (4 * fold // factor)
+    few = [channel[:height, :height] for channel in (*vars(gbuffer).values(), rays.direction)]
+    many = [magnified(channel, factor) for channel in few]
+    latents, codes = torch.randn(1, 4, *[height * factor // (4 * fold)] * 2), torch.ones(1, 6)
+    with mode():
+        small = decoder.smaller(factor)
+        found, whole = (
+            network(latents, network.look_up([GBuffer(*seen)], [Rays(ORIGIN, ways)], codes), codes)
+            for network, (*seen, ways) in ((small, few), (decoder, many))
+        )
+    expected = torch.nn.functional.avg_pool2d(whole, factor)
+    assert small.pixels_per_latent * factor == decoder.pixels_per_latent
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_smaller_decoder_shares_what_is_large(decoder: RiggedDecoder):
+    before = torch.get_rng_state()
+    small = decoder.smaller(2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert small.triplane is decoder.triplane and small.mouth is decoder.mouth
+    assert not any(parameter.is_meta for parameter in small.parameters())
+    assert small.config["fold"] == 1 and decoder.config["fold"] == 2
+
+
+@pytest.mark.parametrize("factor", [-1, 0, 3, 4])
+def test_a_factor_that_does_not_divide_is_named(decoder: RiggedDecoder, factor: int):
+    with pytest.raises(AvatarError, match=f"factor: expected a divisor of .* 2, found {factor}"):
+        decoder.smaller(factor)

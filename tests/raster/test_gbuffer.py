@@ -7,11 +7,12 @@ from golden_pictures import assert_matches_golden
 
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.raster import gbuffer as gbuffer_module
+from avatar_viewer.raster import numba_backend
 from avatar_viewer.raster.camera import Orbit, pixel_rays
 from avatar_viewer.raster.gbuffer import (
+    filled,
     interpolate,
     rasterize,
-    torch_interpolate,
     torch_vertex_normals,
     vertex_normals,
 )
@@ -87,13 +88,19 @@ def test_interpolation_is_perspective_correct():
     torch.testing.assert_close(found.canonical[..., 2][found.mask], 2 - expected[found.mask])
 
 
-def test_fast_interpolation_is_the_plain_one():
-    mesh = sphere(2)
-    hits = gbuffer_module.BACKENDS["numba"](mesh.vertices, mesh.faces, VIEW.camera(40, 30))
-    attributes = torch.randn(len(mesh.vertices), 5, generator=torch.Generator().manual_seed(0))
-    found = interpolate(hits, mesh.faces, attributes)
-    assert found.shape == (30, 40, 5)
-    torch.testing.assert_close(found, torch_interpolate(hits, mesh.faces, attributes))
+@pytest.mark.parametrize("shift", [0.0, 50.0], ids=["seen", "out of view"])
+def test_the_fast_gbuffer_is_the_plain_one(shift):
+    mesh, camera = sphere(2), VIEW.panned(shift, 0).camera(40, 30)
+    normals = torch.randn(len(mesh.vertices), 3, generator=torch.Generator().manual_seed(0))
+    normals[mesh.faces[5].long()] = 0  # no direction at all
+    mesh = HeadMesh(mesh.vertices, mesh.canonical, normals, mesh.faces)
+    hits = gbuffer_module.BACKENDS["numba"](mesh.vertices, mesh.faces, camera)
+    fast, plain = numba_backend.filled(hits, mesh, camera), filled(hits, mesh, camera)
+    assert plain.mask.any() == (shift == 0)
+    assert torch.equal(fast.mask, plain.mask)
+    for name in ("depth", "normal", "canonical"):
+        found, expected = getattr(fast, name), getattr(plain, name)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
 
 
 def test_interpolation_weighs_the_corners_in_order():
@@ -103,9 +110,8 @@ def test_interpolation_weighs_the_corners_in_order():
     )
     faces = torch.tensor([[2, 0, 1]], dtype=torch.int32)
     attributes = torch.tensor([[10.0], [20.0], [30.0]])
-    for function in (interpolate, torch_interpolate):
-        values = function(hits, faces, attributes).flatten().tolist()
-        assert values == pytest.approx([30, 10, 20, 22.5, 0])
+    values = interpolate(hits, faces, attributes).flatten().tolist()
+    assert values == pytest.approx([30, 10, 20, 22.5, 0])
 
 
 def test_interpolation_passes_gradients_to_the_attributes():
@@ -119,6 +125,18 @@ def test_interpolation_passes_gradients_to_the_attributes():
     assert attributes.grad.sum().item() == pytest.approx(
         (hits.triangle >= 0).sum().item(), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing(threads, monkeypatch):
+    mesh, camera = sphere(3), VIEW.camera(50, 47)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    alone = rasterize(mesh, camera)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    together = rasterize(mesh, camera)
+    assert alone.mask.any()
+    for name, channel in vars(alone).items():
+        assert torch.equal(channel, getattr(together, name)), name
 
 
 def test_fast_vertex_normals_are_the_plain_ones():

@@ -1,0 +1,41 @@
+"""Work on the rows of a picture, spread over threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+BANDS_PER_THREAD = 4
+"""More than one, for bands differ in work: who is done with one takes the next."""
+
+
+def in_bands(work: Callable[[int, int], object], count: int) -> None:
+    """Call `work(first, end)` for bands that make up range(count), on torch's number of threads,
+    of which this is one.
+
+    The bands run at the same time, so that each may write to its own part of a result only.
+    """
+    threads = torch.get_num_threads()
+    edges = np.linspace(0, count, threads * BANDS_PER_THREAD + 1).astype(int).tolist()
+    bands = iter(list(pairwise(edges)))
+
+    def take_bands() -> None:
+        for first, end in bands:
+            work(first, end)
+
+    helpers = [_helpers(threads - 1).submit(take_bands) for _ in range(threads - 1)]
+    take_bands()
+    for helper in helpers:
+        # One that has not begun has nothing left to do.
+        if not helper.cancel():
+            helper.result()
+
+
+@cache
+def _helpers(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "bands")
