@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,33 +16,40 @@ from PIL import Image
 from torch import Tensor
 
 from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
+from avatar_viewer.config import RuntimeName
 from avatar_viewer.device import Compute, best_compute
-from avatar_viewer.diffusion.autoencoder import (
-    decode,
-    pixels_per_latent,
-    to_uint8,
-)
+from avatar_viewer.diffusion.autoencoder import pixels_per_latent, to_uint8
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
+from avatar_viewer.diffusion.runtime import (
+    Decoding,
+    Networks,
+    Runtime,
+    cache_folder,
+    choose_runtime,
+    eager_runtime,
+)
 from avatar_viewer.diffusion.samplers import initial_noise, sample
+from avatar_viewer.diffusion.step import Step
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.raster.camera import world_rays
 from avatar_viewer.raster.gbuffer import rasterize
 from avatar_viewer.raster.shading import shade
 from avatar_viewer.stages import (
+    REDUCTIONS,
     Camera,
-    Conditioning,
     ExpressionCode,
     Frame,
     GBuffer,
+    HeadMesh,
     RenderRequest,
 )
 
 STAGE_PARTS = {
     "head": "head or avatar.yaml",
     "raster": "head or avatar.yaml",
-    "surface": "decoder",
     "condition": "triplane or expression_encoder",
     "denoise": "unet, controlnet or scheduler",
+    "surface": "decoder",
     "decode": "vae or decoder",
 }
 """Which files a failing stage points to; the stages in their order."""
@@ -48,16 +57,50 @@ STAGE_PARTS = {
 KEPT_VIEWS = 2
 """How many views' conditioning is kept, tens of megabytes each: the view that is refined at rest,
 and the one before."""
+FULL_DECODER, TINY_DECODER = "vae", "tiny_vae"
+"""What decoders that see latents alone are called; rigged ones by the reduction of the picture."""
+TARGET_MS = {"cuda": 33.0, "cpu": 66.0}
+"""Between new frames while somebody drags."""
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """The newest answers, by what they depend on."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Hashable, T] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The kept answer, or a new one."""
+        if key not in self._answers:
+            answer = make()
+            while len(self._answers) >= KEPT_VIEWS:
+                self._answers.pop(next(iter(self._answers)))
+            self._answers[key] = answer
+        return self._answers[key]
+
+    def clear(self) -> None:
+        self._answers.clear()
 
 
 class Avatar:
     """A person's trained avatar; nothing in it changes after loading but bounded caches."""
 
-    def __init__(self, parts: Parts, compute: Compute) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        compute: Compute,
+        make_runtime: Callable[[Networks], Runtime] = eager_runtime,
+    ) -> None:
         """Without a rigged decoder among its parts the autoencoder's own draws the pictures."""
         self.parts, self.compute = parts, compute
-        self.info, self.head, self.denoiser, self.vae, self.schedule, self.decoder = parts
-        self._conditioned: dict[tuple[ExpressionCode, Camera, bool], Conditioning] = {}
+        self.info, self.head, self.denoiser, self.vae, self.schedule = parts[:5]
+        self.decoder = parts.decoder
+        self._make_runtime = make_runtime
+        self._meshes: Kept[HeadMesh] = Kept()
+        self._steering: Kept[tuple[Tensor, Tensor]] = Kept()
+        self._surfaces: Kept[tuple[Tensor, ...]] = Kept()
 
     @staticmethod
     def load(
@@ -65,17 +108,72 @@ class Avatar:
         *,
         progress: Callable[[str], None] = lambda text: None,
         compute: Compute | None = None,
+        runtime: RuntimeName = "eager",
+        notify: Callable[[str], None] = lambda text: None,
     ) -> Avatar:
-        """Load an avatar from a folder or a Hub id; `progress` hears what is being loaded.
+        """Load an avatar from a folder or a Hub id.
 
-        Raises AvatarError: one line with the file, what was expected and what was found.
+        `progress` hears what is being loaded, `notify` one line whenever a faster runtime than
+        torch is ready or failed, from another thread. Raises AvatarError: one line with the file,
+        what was expected and what was found.
         """
         folder = resolve(source, progress)
         compute = compute or best_compute()
-        avatar = Avatar(load_parts(folder, compute, progress), compute)
+        make = partial(
+            choose_runtime,
+            runtime,
+            device=compute.device,
+            cache=cache_folder(folder),
+            say=notify,
+        )
+        avatar = Avatar(load_parts(folder, compute, progress), compute, make)
         progress("trial picture")
         avatar._check_renders(folder)
         return avatar
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """What runs the networks; their weights must not change any more once it is asked for."""
+        parts = self.parts
+        # What is made here must be fit for conversion too.
+        with torch.inference_mode(False), torch.no_grad():
+            steps = {False: Step(parts.student or parts.denoiser)}
+            if parts.student is not None:
+                steps[True] = Step(parts.denoiser)
+            decoders: dict[Hashable, Decoding] = {
+                FULL_DECODER: Decoding(parts.vae),
+                **{reduction: Decoding(each) for reduction, each in self._rigged.items()},
+            }
+            if parts.tiny is not None:
+                decoders[TINY_DECODER] = Decoding(parts.tiny)
+            return self._make_runtime(Networks(steps, decoders))
+
+    @cached_property
+    def _rigged(self) -> dict[int, RiggedDecoder]:
+        """Rigged decoders by the reduction of their pictures."""
+        if self.decoder is None:
+            return {}
+        with torch.inference_mode(False), torch.no_grad():
+            return {r: self.decoder.smaller(r) for r in self.reductions}
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        """By how much pictures can be drawn smaller than the networks' size."""
+        if self.decoder is not None:
+            return tuple(r for r in REDUCTIONS if self.decoder.config["fold"] % r == 0)
+        return tuple(
+            r for r in REDUCTIONS if self.info.resolution_px % (r * self.pixels_per_bottleneck) == 0
+        )
+
+    @property
+    def target_ms(self) -> float:
+        """What the time between two new frames should be while somebody drags."""
+        return TARGET_MS.get(self.compute.device.type, TARGET_MS["cpu"])
+
+    def forget(self) -> None:
+        """Empty the caches: the next picture is made anew."""
+        for kept in (self._meshes, self._steering, self._surfaces):
+            kept.clear()
 
     def save(self, folder: Path) -> None:
         """Write the avatar's folder, weights in float16; avatar.yaml comes last."""
@@ -91,7 +189,9 @@ class Avatar:
         request = RenderRequest(info.corners[0].expression, camera, steps=1, sampler=info.sampler)
         stage_ms: dict[str, float] = {}
         try:
-            tiny._image(request, lambda: False, stage_ms)
+            for teacher in (False, True) if self.parts.student is not None else (False,):
+                stage_ms.clear()
+                tiny._image(replace(request, teacher=teacher), lambda: False, stage_ms)
         except Exception as error:
             unfinished = STAGE_PARTS.keys() - stage_ms.keys()
             if self.decoder is None:
@@ -114,50 +214,111 @@ class Avatar:
             raise AvatarError(
                 f"expression: expected {expected} values, found {len(request.expression.values)}"
             )
+        if request.reduction not in self.reductions:
+            raise AvatarError(
+                f"reduction: expected {' | '.join(map(str, self.reductions))} for this avatar, "
+                f"found {request.reduction}"
+            )
         stage_ms: dict[str, float] = {}
         if request.show == "image":
             rgb = crop_and_resize(self._image(request, cancelled, stage_ms), request.camera)
         else:
             rgb = self._layer(request, stage_ms)
-        return Frame(request, rgb, stage_ms)
+        return Frame(request, rgb, stage_ms, runtime=self.runtime.label)
 
     def _image(
         self, request: RenderRequest, cancelled: Callable[[], bool], stage_ms: dict[str, float]
     ) -> np.ndarray:
-        camera = network_camera(request.camera, self.info.resolution_px, self.pixels_per_bottleneck)
-        request = replace(request, camera=camera)
-        conditioning = self._condition(request, stage_ms)
-        with _timed(stage_ms, "denoise"):
-            latents = self._denoised(request, conditioning, cancelled)
+        request, drawn = self._for_networks(request)
+        latents = self._denoised(request, cancelled, stage_ms)
+        surface = self._surface(drawn, stage_ms)
         with _timed(stage_ms, "decode"):
-            rgb = self._decoded(latents.to(self.compute.dtype), request, conditioning)
+            rgb = self.runtime.decode(self._decoder_of(request), latents, *surface)
+            if not bool(rgb.sum().isfinite()):
+                raise AvatarError("picture: expected finite colours, found NaN or inf")
             return to_uint8(rgb[0]).cpu().numpy()
 
-    def _denoised(
-        self, request: RenderRequest, conditioning: Conditioning, cancelled: Callable[[], bool]
-    ) -> Tensor:
-        return sample(
-            lambda x, t: self.denoiser(x.to(self.compute.dtype), t, conditioning),
-            self.noise(request.camera, request.seed).to(self.compute.device),
-            self.schedule,
-            steps=request.steps,
-            sampler=request.sampler,
-            seed=request.seed,
-            cancelled=cancelled,
-        )
+    def _for_networks(self, request: RenderRequest) -> tuple[RenderRequest, RenderRequest]:
+        """The same view in the size that is denoised, and in the one that is drawn."""
+        size_px, reduction = self.info.resolution_px, request.reduction
+        if self.decoder is None:  # fewer latents make a smaller picture
+            size_px, reduction = size_px // reduction, 1
+        camera = network_camera(request.camera, size_px, self.pixels_per_bottleneck)
+        denoised = replace(request, camera=camera)
+        return denoised, replace(request, camera=scaled_camera(camera, 1 / reduction))
 
-    def _decoded(
-        self, latents: Tensor, request: RenderRequest, conditioning: Conditioning
+    def _decoder_of(self, request: RenderRequest) -> Hashable:
+        if self.decoder is not None:
+            return request.reduction
+        has_tiny = self.parts.tiny is not None
+        return TINY_DECODER if has_tiny and not request.full_decoder else FULL_DECODER
+
+    def _denoised(
+        self,
+        request: RenderRequest,
+        cancelled: Callable[[], bool],
+        stage_ms: dict[str, float],
     ) -> Tensor:
-        if self.decoder is None or conditioning.surface is None:
-            return decode(self.vae, latents)
-        codes = request.expression.tensor()[None].to(latents)
-        return self.decoder(latents, conditioning.surface, codes).clamp(-1, 1)
+        teacher = request.teacher and self.parts.student is not None
+        steering = self._steered(request, teacher, stage_ms)
+        with _timed(stage_ms, "denoise"):
+            latents = sample(
+                lambda x, t: self.runtime.denoise(self._laid_out(x), t, *steering, teacher=teacher),
+                self.noise(request.camera, request.seed).to(self.compute.device),
+                self.schedule,
+                steps=request.steps,
+                sampler=request.sampler,
+                seed=request.seed,
+                cancelled=cancelled,
+            )
+            return self._laid_out(latents)
 
     @torch.inference_mode()
     def latents(self, request: RenderRequest) -> Tensor:
         """[1,C,h,w] what is decoded to the picture of a request for one of the networks' sizes."""
-        return self._denoised(request, self._condition(request, {}), lambda: False)
+        return self._denoised(request, lambda: False, {})
+
+    def _steered(
+        self, request: RenderRequest, teacher: bool, stage_ms: dict[str, float]
+    ) -> tuple[Tensor, Tensor]:
+        """Embedded control [1,W,h,w] and expression tokens [1,T,D]."""
+
+        def make() -> tuple[Tensor, Tensor]:
+            scale = self.denoiser.pixels_per_latent / pixels_per_latent(self.vae)
+            camera = scaled_camera(request.camera, scale)
+            gbuffer = self._gbuffer(replace(request, camera=camera), stage_ms)
+            with _timed(stage_ms, "condition"):
+                conditioning = self.denoiser.condition([gbuffer], self._codes(request))
+                control = self._laid_out(conditioning.control)
+                return (
+                    self._laid_out(self.runtime.embed(control, teacher)),
+                    conditioning.expression_tokens.to(self.compute.dtype),
+                )
+
+        return self._steering.get((*self._pose(request), request.camera, teacher), make)
+
+    def _surface(self, request: RenderRequest, stage_ms: dict[str, float]) -> tuple[Tensor, ...]:
+        """What a rigged decoder sees of the surface in the size that is drawn, and codes [1,E]."""
+        if self.decoder is None:
+            return ()
+        decoder = self._rigged[request.reduction]
+
+        def make() -> tuple[Tensor, ...]:
+            gbuffer = self._gbuffer(request, stage_ms)
+            with _timed(stage_ms, "surface"):
+                codes = self._codes(request)
+                rays = world_rays(request.camera, self.compute.device)
+                seen = self._laid_out(decoder.look_up([gbuffer], [rays], codes))
+                return seen, codes.to(self.compute.dtype)
+
+        return self._surfaces.get((*self._pose(request), request.camera, request.reduction), make)
+
+    def _pose(self, request: RenderRequest) -> tuple[ExpressionCode, bool]:
+        """What the mesh depends on."""
+        return request.expression, request.exact_head or self.head.baked is None
+
+    def _codes(self, request: RenderRequest) -> Tensor:
+        return request.expression.tensor()[None].to(self.compute.device)
 
     def _layer(self, request: RenderRequest, stage_ms: dict[str, float]) -> np.ndarray:
         gbuffer = self._gbuffer(request, stage_ms)
@@ -167,42 +328,15 @@ class Avatar:
             box = self.denoiser.triplane.config
             return shade(gbuffer, request.show, (box["box_min"], box["box_max"]))
 
-    def _condition(self, request: RenderRequest, stage_ms: dict[str, float]) -> Conditioning:
-        """What an expression and a view give, kept for the next frames of the same."""
-        key = (request.expression, request.camera, request.exact_head or self.head.baked is None)
-        if key not in self._conditioned:
-            scale = self.denoiser.pixels_per_latent / pixels_per_latent(self.vae)
-            camera = scaled_camera(request.camera, scale)
-            gbuffer = self._gbuffer(replace(request, camera=camera), stage_ms)
-            surface = None
-            if self.decoder is not None:
-                with _timed(stage_ms, "surface"):
-                    surface = self._looked_up(request, self.decoder)
-            with _timed(stage_ms, "condition"):
-                codes = request.expression.tensor()[None].to(self.compute.device)
-                full = self.denoiser.condition([gbuffer], codes)
-                conditioning = Conditioning(
-                    self._laid_out(full.control),
-                    full.expression_tokens.to(self.compute.dtype),
-                    surface,
-                )
-            while len(self._conditioned) >= KEPT_VIEWS:
-                self._conditioned.pop(next(iter(self._conditioned)))
-            self._conditioned[key] = conditioning
-        return self._conditioned[key]
-
-    def _looked_up(self, request: RenderRequest, decoder: RiggedDecoder) -> Tensor:
-        """What the decoder sees of the surface, in the picture's own size."""
-        codes = request.expression.tensor()[None].to(self.compute.device)
-        rays = world_rays(request.camera, self.compute.device)
-        return self._laid_out(decoder.look_up([self._gbuffer(request, {})], [rays], codes))
-
     def _laid_out(self, image: Tensor) -> Tensor:
         return image.to(self.compute.dtype).contiguous(memory_format=torch.channels_last)
 
     def _gbuffer(self, request: RenderRequest, stage_ms: dict[str, float]) -> GBuffer:
-        with _timed(stage_ms, "head"):
-            mesh = self.head.pose_whole(request.expression, exact=request.exact_head)
+        def pose() -> HeadMesh:
+            with _timed(stage_ms, "head"):
+                return self.head.pose_whole(request.expression, exact=request.exact_head)
+
+        mesh = self._meshes.get(self._pose(request), pose)
         with _timed(stage_ms, "raster"):
             return rasterize(mesh, request.camera)
 
@@ -276,4 +410,5 @@ def _timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
     yield
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    stage_ms[stage] = (time.perf_counter() - started) * 1e3
+    # A stage may run more than once, for two sizes.
+    stage_ms[stage] = stage_ms.get(stage, 0.0) + (time.perf_counter() - started) * 1e3

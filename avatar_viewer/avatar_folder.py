@@ -8,6 +8,10 @@ head/  triplane/  expression_encoder/  unet/  controlnet/  vae/
                    had ARKit weights; hull.safetensors where hair and shoulders have a mesh too
 scheduler/         the noise schedule
 decoder/           a rigged decoder, where the avatar has one in place of the autoencoder's
+student/           unet/ and controlnet/ of a distilled denoiser, where the avatar has one: it then
+                   draws by default
+tiny_vae/          an AutoencoderTiny of the same latents, for avatars with a large autoencoder and
+                   no rigged decoder: it then draws by default
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from diffusers import ControlNetModel, DDIMScheduler
+from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 
 from avatar_viewer.avatar_info import AvatarInfo, read_avatar_info, write_avatar_info
@@ -47,6 +51,9 @@ from avatar_viewer.head.storage import (
 from avatar_viewer.raster.gbuffer import vertex_normals
 from avatar_viewer.weights import load_network, read_json, save_network
 
+STUDENT_FOLDER = "student"
+TINY_FOLDER = "tiny_vae"
+
 
 class Parts(NamedTuple):
     """What an avatar is made of."""
@@ -58,6 +65,10 @@ class Parts(NamedTuple):
     schedule: DDIMScheduler
     decoder: RiggedDecoder | None = None
     """None: the autoencoder's own decodes."""
+    student: Denoiser | None = None
+    """Distilled from `denoiser` to need fewer steps; it shares planes, tokens and prompt."""
+    tiny: AutoencoderTiny | None = None
+    """Decodes the same latents as `vae`, faster."""
 
 
 def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) -> Parts:
@@ -68,28 +79,39 @@ def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) 
     progress("triplane and expression encoder")
     triplane = load_network(TriPlane, folder / "triplane")
     encoder = load_network(ExpressionEncoder, folder / "expression_encoder")
-    progress("U-Net")
-    unet = load_unet(folder / "unet", compute.dtype)
-    progress("ControlNet")
-    controlnet = load_network(ControlNetModel, folder / "controlnet", compute.dtype)
+    progress("U-Net and ControlNet")
+    unet, controlnet = _load_steering(folder, compute)
     progress("decoder")
     vae = load_autoencoder(folder / "vae", compute.dtype)
     schedule = _load_schedule(folder / "scheduler" / "scheduler_config.json")
     has_decoder = (folder / "decoder").is_dir()
     decoder = load_network(RiggedDecoder, folder / "decoder") if has_decoder else None
     denoiser = Denoiser(triplane, encoder, unet, controlnet)
-    parts = Parts(info, head, denoiser, vae, schedule, decoder)
+    student = None
+    if (folder / STUDENT_FOLDER).is_dir():
+        progress("student")
+        student = Denoiser(triplane, encoder, *_load_steering(folder / STUDENT_FOLDER, compute))
+    has_tiny = (folder / TINY_FOLDER).is_dir()
+    tiny = load_network(AutoencoderTiny, folder / TINY_FOLDER, compute.dtype) if has_tiny else None
+    parts = Parts(info, head, denoiser, vae, schedule, decoder, student, tiny)
     _check_fit(folder, parts)
     layout: dict[str, Any] = {"memory_format": torch.channels_last}
-    for network in (denoiser, vae):
-        nn.Module.to(network, compute.device, **layout)
+    for network in (denoiser, vae, student, tiny):
+        if network is not None:
+            nn.Module.to(network, compute.device, **layout)
     if decoder is not None:
         nn.Module.to(decoder, compute.device, **layout)
-        # Planes stay float32, in which they are looked up.
+        # Planes and sheets stay float32, in which they are looked up.
         for name, module in decoder.named_children():
-            if name not in ("triplane", "eyes"):
+            if name not in ("triplane", "eyes", "mouth"):
                 module.to(compute.dtype)
     return parts
+
+
+def _load_steering(folder: Path, compute: Compute) -> tuple[UNet2DConditionModel, ControlNetModel]:
+    """The U-Net and the ControlNet that steers it."""
+    unet = load_unet(folder / "unet", compute.dtype)
+    return unet, load_network(ControlNetModel, folder / "controlnet", compute.dtype)
 
 
 def save_parts(parts: Parts, folder: Path) -> None:
@@ -105,12 +127,16 @@ def save_parts(parts: Parts, folder: Path) -> None:
         save_hull(folder / "head" / HULL_FILE, head.hull)
     save_network(denoiser.triplane, folder / "triplane")
     save_network(denoiser.encoder, folder / "expression_encoder")
-    save_network(denoiser.unet, folder / "unet")
-    save_network(denoiser.controlnet, folder / "controlnet")
+    for network, place in ((denoiser, folder), (parts.student, folder / STUDENT_FOLDER)):
+        if network is not None:
+            save_network(network.unet, place / "unet")
+            save_network(network.controlnet, place / "controlnet")
     save_network(parts.vae, folder / "vae")
     parts.schedule.save_pretrained(folder / "scheduler")
     if parts.decoder is not None:
         save_network(parts.decoder, folder / "decoder")
+    if parts.tiny is not None:
+        save_network(parts.tiny, folder / TINY_FOLDER)
     write_avatar_info(parts.info, folder / "avatar.yaml")
 
 
@@ -192,18 +218,14 @@ def _load_schedule(path: Path) -> DDIMScheduler:
     return schedule
 
 
-def _check_fit(folder: Path, parts: Parts) -> None:
-    """That the parts of a folder belong together."""
-    info, head, denoiser, vae, _, decoder = parts
+def _check_denoiser(folder: Path, denoiser: Denoiser) -> None:
+    """That U-Net, ControlNet, planes and tokens belong together."""
     unet, controlnet = denoiser.unet.config, denoiser.controlnet.config
     encoder = denoiser.encoder.config
     channels = (GEOMETRY_CHANNELS + denoiser.triplane.features) * denoiser.fold_factor**2
     widths = [list(net["block_out_channels"]) for net in (unet, controlnet)]
-    token_dim, size_px = unet["cross_attention_dim"], pixels_per_latent(vae)
+    token_dim = unet["cross_attention_dim"]
     for what, expected, found in (
-        ("avatar.yaml: values of an expression", encoder["code_dim"], info.expression_dim),
-        ("head: values of an expression", encoder["code_dim"], head.nphm.expression_dim + GAZE_DIM),
-        ("vae: latent channels", unet["in_channels"], vae.config["latent_channels"]),
         ("controlnet: latent channels", unet["in_channels"], controlnet["in_channels"]),
         ("controlnet: channels of control", channels, controlnet["conditioning_channels"]),
         ("controlnet: cross_attention_dim", token_dim, controlnet["cross_attention_dim"]),
@@ -213,14 +235,54 @@ def _check_fit(folder: Path, parts: Parts) -> None:
     ):
         if expected != found:
             raise AvatarError(f"{folder}/{what}: expected {expected}, found {found}")
+
+
+def _check_decoder(folder: Path, decoder: RiggedDecoder, parts: Parts) -> None:
+    """That a rigged decoder belongs to the rest."""
+    denoiser = parts.denoiser
+    for what, expected, found in (
+        ("latent channels", denoiser.unet.config["in_channels"], decoder.config["latent_channels"]),
+        (
+            "values of an expression",
+            denoiser.encoder.config["code_dim"],
+            decoder.config["code_dim"],
+        ),
+        ("pixels per latent", pixels_per_latent(parts.vae), decoder.pixels_per_latent),
+    ):
+        if expected != found:
+            raise AvatarError(f"{folder}/decoder: {what}: expected {expected}, found {found}")
+
+
+def _check_fit(folder: Path, parts: Parts) -> None:
+    """That the parts of a folder belong together."""
+    info, head, denoiser, vae, _, decoder, student, tiny = parts
+    unet, size_px = denoiser.unet.config, pixels_per_latent(vae)
+    encoder = denoiser.encoder.config
+    for what, expected, found in (
+        ("avatar.yaml: values of an expression", encoder["code_dim"], info.expression_dim),
+        ("head: values of an expression", encoder["code_dim"], head.nphm.expression_dim + GAZE_DIM),
+        ("vae: latent channels", unet["in_channels"], vae.config["latent_channels"]),
+    ):
+        if expected != found:
+            raise AvatarError(f"{folder}/{what}: expected {expected}, found {found}")
+    _check_denoiser(folder, denoiser)
+    if student is not None:
+        _check_denoiser(folder / STUDENT_FOLDER, student)
+        for what in ("in_channels", "cross_attention_dim"):
+            if student.unet.config[what] != unet[what]:
+                raise AvatarError(
+                    f"{folder / STUDENT_FOLDER}/unet: {what}: expected the teacher's "
+                    f"{unet[what]}, found {student.unet.config[what]}"
+                )
+    if tiny is not None and (
+        tiny.config["latent_channels"] != unet["in_channels"] or pixels_per_latent(tiny) != size_px
+    ):
+        raise AvatarError(
+            f"{folder / TINY_FOLDER}: expected {unet['in_channels']} latent channels of {size_px} "
+            f"pixels, found {tiny.config['latent_channels']} of {pixels_per_latent(tiny)}"
+        )
     if decoder is not None:
-        for what, expected, found in (
-            ("latent channels", unet["in_channels"], decoder.config["latent_channels"]),
-            ("values of an expression", encoder["code_dim"], decoder.config["code_dim"]),
-            ("pixels per latent", size_px, decoder.pixels_per_latent),
-        ):
-            if expected != found:
-                raise AvatarError(f"{folder}/decoder: {what}: expected {expected}, found {found}")
+        _check_decoder(folder, decoder, parts)
     if size_px % denoiser.pixels_per_latent:
         raise AvatarError(
             f"{folder}/vae: expected a multiple of {denoiser.pixels_per_latent} pixels per latent, "

@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 
@@ -19,6 +19,10 @@ from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import written_aside
 
 T = TypeVar("T")
+
+RuntimeName = Literal["auto", "eager", "compiled", "openvino"]
+"""What runs an avatar's networks: see `diffusion.runtime`."""
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 
 
 def _demo_folder() -> Path:

@@ -24,6 +24,7 @@ LAYERS: tuple[Layer, ...] = get_args(Layer)
 SamplerName = Literal["ddim", "lcm"]
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 
+REDUCTIONS = (1, 2, 4)
 MAX_STEPS = 1000
 MAX_SIZE_PX = 4096
 
@@ -117,8 +118,20 @@ class RenderRequest:
     show: Layer = "image"
     exact_head: bool = True
     """Whether the exact head model moves the mesh, rather than the baked expressions."""
+    reduction: int = 1
+    """The picture is drawn at 1/reduction of the networks' size, and enlarged: a preview."""
+    teacher: bool = False
+    """Whether the denoiser that others were distilled from draws, where the avatar has both."""
+    full_decoder: bool = False
+    """Whether the autoencoder's own decoder draws, where the avatar has a tiny one beside it."""
 
     def __post_init__(self) -> None:
+        _expect(
+            self.reduction in REDUCTIONS,
+            "reduction",
+            " | ".join(map(str, REDUCTIONS)),
+            self.reduction,
+        )
         _expect(1 <= self.steps <= MAX_STEPS, "steps", f"1 to {MAX_STEPS}", self.steps)
         _expect(0 <= self.seed < 2**63, "seed", "0 to 2^63 - 1", self.seed)
         _expect(self.sampler in SAMPLERS, "sampler", " | ".join(SAMPLERS), self.sampler)
@@ -248,6 +261,8 @@ class Frame:
     """Milliseconds by stage, in the order of the flow."""
     preview: bool = False
     """Whether a better frame of the same view will follow."""
+    runtime: str = ""
+    """What ran the networks."""
 
     def __post_init__(self) -> None:
         expected = (self.request.camera.height, self.request.camera.width, 3)

@@ -9,7 +9,10 @@ from pathlib import Path
 import huggingface_hub
 import numpy as np
 import pytest
+import torch
+from diffusers import AutoencoderTiny
 from tiny import FLOAT32, RESOLUTION_PX, VIEW, tiny_avatar, write_tiny_avatar
+from torch import nn
 
 from avatar_viewer.avatar import (
     KEPT_VIEWS,
@@ -22,7 +25,7 @@ from avatar_viewer.avatar_info import Corner
 from avatar_viewer.diffusion.autoencoder import with_fold
 from avatar_viewer.errors import AvatarError, RenderCancelled
 from avatar_viewer.raster.camera import Orbit
-from avatar_viewer.stages import LAYERS, SAMPLERS, ExpressionCode, RenderRequest
+from avatar_viewer.stages import LAYERS, REDUCTIONS, SAMPLERS, ExpressionCode, RenderRequest
 
 STAGES = ["head", "raster", "condition", "denoise", "decode"]
 
@@ -46,6 +49,13 @@ def requested(avatar: Avatar, width: int = RESOLUTION_PX, height: int = RESOLUTI
 def difference(a: np.ndarray, b: np.ndarray) -> float:
     """Mean absolute, in levels of 0..255."""
     return float(np.abs(a.astype(np.float64) - b).mean())
+
+
+def same_weights(loaded: nn.Module | None, saved: nn.Module | None) -> bool:
+    """But for the rounding to float16 of files."""
+    assert loaded is not None and saved is not None
+    pairs = zip(loaded.parameters(), saved.parameters(), strict=True)
+    return all(torch.equal(a, b.half().float()) for a, b in pairs)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -128,12 +138,16 @@ def test_a_head_that_is_not_in_view_is_no_error(avatar: Avatar, view: Orbit, sho
 
 
 def test_stages_are_timed_in_order_and_kept_ones_take_none(avatar: Avatar):
+    avatar.forget()
     fresh = requested(avatar, view=VIEW.orbited(-33, 5))
     first = avatar.render(fresh).stage_ms
     assert list(first) == STAGES and all(ms >= 0 for ms in first.values())
     assert list(avatar.render(replace(fresh, seed=8)).stage_ms) == ["denoise", "decode"]
+    # The mesh is the expression's, whatever the view.
+    turned = avatar.render(requested(avatar, view=VIEW.orbited(-30, 5))).stage_ms
+    assert list(turned) == STAGES[1:]
     layer = avatar.render(replace(fresh, show="normal")).stage_ms
-    assert list(layer) == ["head", "raster", "shade"]
+    assert list(layer) == ["raster", "shade"]
 
 
 def test_a_rigged_decoder_sees_head_and_hull_in_the_pictures_own_size():
@@ -141,8 +155,7 @@ def test_a_rigged_decoder_sees_head_and_hull_in_the_pictures_own_size():
     bald.head.hull = None
     request = requested(avatar, steps=1)
     frame = avatar.render(request)
-    before = STAGES.index("condition")
-    assert list(frame.stage_ms) == [*STAGES[:before], "surface", *STAGES[before:]]
+    assert list(frame.stage_ms) == [*STAGES[:-1], "surface", STAGES[-1]]
     assert difference(frame.rgb, bald.render(request).rgb) > 1
     for show in ("normal", "depth", "canonical"):
         layer = replace(request, show=show)
@@ -158,9 +171,8 @@ def test_kept_views_are_bounded_and_give_the_same_picture_when_made_again():
     first = avatar.render(requested(avatar, steps=1)).rgb
     for degrees in range(1, 2 * KEPT_VIEWS):
         avatar.render(requested(avatar, steps=1, view=VIEW.orbited(degrees, 0)))
-    assert len(avatar._conditioned) == KEPT_VIEWS
     again = avatar.render(requested(avatar, steps=1))
-    assert list(again.stage_ms) == STAGES
+    assert list(again.stage_ms) == STAGES[1:]
     assert np.array_equal(again.rgb, first)
 
 
@@ -182,6 +194,86 @@ def test_without_a_bake_both_heads_share_what_is_kept():
     exact = avatar.render(requested(avatar))
     quick = avatar.render(replace(exact.request, exact_head=False))
     assert np.array_equal(exact.rgb, quick.rgb) and "head" not in quick.stage_ms
+
+
+@pytest.mark.parametrize("rigged", [False, True])
+@pytest.mark.parametrize("reduction", [2, 4])
+def test_a_reduced_picture_is_the_same_view_with_less_in_it(rigged: bool, reduction: int):
+    avatar = tiny_avatar(rigged=rigged)
+    assert avatar.reductions == REDUCTIONS
+    whole = avatar.render(requested(avatar))
+    reduced = avatar.render(requested(avatar, reduction=reduction))
+    assert reduced.rgb.shape == whole.rgb.shape and difference(whole.rgb, reduced.rgb) > 0.1
+    # Asked for in its own size it is what is enlarged.
+    size_px = RESOLUTION_PX // reduction
+    small = avatar.render(requested(avatar, size_px, size_px, reduction=reduction))
+    assert small.rgb.shape == (size_px, size_px, 3)
+    assert np.array_equal(crop_and_resize(small.rgb, whole.request.camera), reduced.rgb)
+
+
+def test_a_rigged_decoder_draws_reduced_pictures_from_the_same_latents():
+    avatar = tiny_avatar(rigged=True)
+    stage_ms = avatar.render(requested(avatar)).stage_ms
+    assert "condition" in stage_ms
+    stage_ms = avatar.render(requested(avatar, reduction=2)).stage_ms
+    assert "condition" not in stage_ms and "surface" in stage_ms
+
+
+def test_an_avatar_says_which_reductions_it_can_draw():
+    avatar = tiny_avatar()
+    odd = Avatar(avatar.parts._replace(info=replace(avatar.info, resolution_px=24)), FLOAT32)
+    assert odd.reductions == (1,)
+    with pytest.raises(AvatarError, match="reduction: expected 1 for this avatar, found 2"):
+        odd.render(requested(odd, reduction=2))
+
+
+def test_the_student_draws_unless_the_teacher_is_asked_for(tmp_path: Path):
+    plain, both = tiny_avatar(), tiny_avatar(student=True)
+    request = requested(both)
+    teacher = replace(request, teacher=True)
+    assert np.array_equal(plain.render(request).rgb, plain.render(teacher).rgb)
+    assert np.array_equal(both.render(teacher).rgb, plain.render(request).rgb)
+    assert difference(both.render(request).rgb, plain.render(request).rgb) > 0.5
+    both.save(tmp_path / "both")
+    loaded = Avatar.load(tmp_path / "both", compute=FLOAT32).parts
+    assert same_weights(loaded.student, both.parts.student)
+    assert same_weights(loaded.denoiser, both.denoiser)
+
+
+def test_a_tiny_autoencoder_draws_unless_the_full_one_is_asked_for(tmp_path: Path):
+    plain = tiny_avatar()
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        tiny = AutoencoderTiny(
+            encoder_block_out_channels=(8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8),
+            num_encoder_blocks=(1, 1, 1),
+            num_decoder_blocks=(1, 1, 1),
+            latent_channels=plain.vae.config["latent_channels"],
+        ).eval()
+    both = Avatar(plain.parts._replace(tiny=tiny), FLOAT32)
+    request = requested(both)
+    full = replace(request, full_decoder=True)
+    assert np.array_equal(both.render(full).rgb, plain.render(request).rgb)
+    assert difference(both.render(request).rgb, plain.render(request).rgb) > 1
+    both.save(tmp_path / "both")
+    assert same_weights(Avatar.load(tmp_path / "both", compute=FLOAT32).parts.tiny, tiny)
+
+
+def test_a_picture_of_nan_is_no_picture():
+    avatar = tiny_avatar()
+    avatar.vae.decoder.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(AvatarError, match="picture: expected finite colours, found NaN or inf"):
+        avatar.render(requested(avatar))
+
+
+def test_what_is_kept_can_be_forgotten(avatar: Avatar):
+    request = requested(avatar)
+    first = avatar.render(request)
+    assert "head" not in avatar.render(request).stage_ms
+    avatar.forget()
+    again = avatar.render(request)
+    assert list(again.stage_ms) == STAGES and np.array_equal(again.rgb, first.rgb)
 
 
 def test_cancelling_between_steps(avatar: Avatar):

@@ -31,6 +31,7 @@ from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.raster.gbuffer import vertex_normals
 from avatar_viewer.stages import CanonicalHead, ExpressionCode
+from avatar_viewer.training.distill import student_of
 
 FLOAT32 = Compute(torch.device("cpu"), torch.float32)
 """What tests render with; by default some processors would take bfloat16."""
@@ -176,7 +177,17 @@ def tiny_decoder() -> RiggedDecoder:
     return decoder.eval().requires_grad_(False)
 
 
-def tiny_avatar(*, rigged: bool = False) -> Avatar:
+def tiny_student(teacher: Denoiser) -> Denoiser:
+    """Another U-Net and ControlNet over the same planes and tokens."""
+    student = student_of(teacher).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(9)
+    for network in (student.unet, student.controlnet):
+        for parameter in network.parameters():
+            parameter.mul_(1 + 0.2 * torch.randn(parameter.shape, generator=generator))
+    return student
+
+
+def tiny_avatar(*, rigged: bool = False, student: bool = False) -> Avatar:
     """An avatar in memory, in float32; if `rigged` with a hull and a rigged decoder too."""
     denoiser = tiny_denoiser().requires_grad_(False)
     fill_zero_layers(denoiser)
@@ -184,12 +195,14 @@ def tiny_avatar(*, rigged: bool = False) -> Avatar:
     if rigged:
         poser.hull, decoder = tiny_hull(), tiny_decoder()
     networks = (denoiser, tiny_vae(), training_schedule(), decoder)
+    if student:
+        networks = (*networks, tiny_student(denoiser))
     return Avatar(Parts(tiny_info(), poser, *networks), FLOAT32)
 
 
-def write_tiny_avatar(folder: Path, *, rigged: bool = False) -> Path:
+def write_tiny_avatar(folder: Path, *, rigged: bool = False, student: bool = False) -> Path:
     """The same avatar as a folder."""
-    tiny_avatar(rigged=rigged).save(folder)
+    tiny_avatar(rigged=rigged, student=student).save(folder)
     return folder
 
 

@@ -72,16 +72,22 @@ class ExpressionAttention(PromptOnly):
     ) -> Tensor:
         text = super().forward(attn, hidden_states, encoder_hidden_states, attention_mask)
         expression = encoder_hidden_states[:, -self.tokens :]
+        return text + self.attended(attn, hidden_states, expression)
 
-        def heads(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+    def attended(self, attn: Attention, hidden_states: Tensor, expression: Tensor) -> Tensor:
+        """What is added for the expression's tokens [B,T,D], of the size of `hidden_states`."""
+        query, key = self.to_q(hidden_states), self.to_k(expression)
+        return self.to_out(attend(query, key, self.to_v(expression), attn.heads))
 
-        attended = functional.scaled_dot_product_attention(
-            heads(self.to_q(hidden_states)),
-            heads(self.to_k(expression)),
-            heads(self.to_v(expression)),
-        )
-        return text + self.to_out(attended.transpose(1, 2).flatten(2))
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Scaled dot-product attention of [B,N,W] to [B,T,W] (or [1,T,W]), in so many heads."""
+
+    def split(x: Tensor) -> Tensor:
+        return x.expand(len(query), -1, -1).unflatten(-1, (heads, -1)).transpose(1, 2)
+
+    attended = functional.scaled_dot_product_attention(split(query), split(key), split(value))
+    return attended.transpose(1, 2).flatten(2)
 
 
 def install_expression_attention(unet: UNet2DConditionModel, tokens: int) -> None:

@@ -17,7 +17,7 @@ from avatar_viewer.errors import RenderCancelled
 from avatar_viewer.stages import SamplerName
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(latents [B,C,h,w], timestep []) -> predicted v, same shape."""
+"""(latents [B,C,h,w], timestep [] on the CPU) -> predicted v, same shape."""
 
 TRAINING_STEPS = 1000
 
@@ -71,7 +71,7 @@ def sample(
     def predict(latents: Tensor, timestep: Tensor) -> Tensor:
         if cancelled():
             raise RenderCancelled
-        return denoise(latents, timestep.to(noise.device)).float()
+        return denoise(latents, timestep).float()
 
     if schedule.config["prediction_type"] == REGRESSION:
         return predict(torch.zeros_like(noise), trailing_timesteps(schedule, 1)[0])

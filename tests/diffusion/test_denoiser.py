@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from tiny import (
     CODE_DIM,
     LATENT_CHANNELS,
@@ -19,6 +18,7 @@ from avatar_viewer.diffusion.expression_attention import (
     ExpressionAttention,
     expression_parameters,
 )
+from avatar_viewer.diffusion.full_size import full_size_denoiser
 from avatar_viewer.raster.gbuffer import rasterize
 from avatar_viewer.stages import GBuffer
 
@@ -107,12 +107,7 @@ def test_the_stem_and_the_fold_together_reach_the_latents_size(gbuffers, latents
 def test_the_same_code_builds_the_paper_s_size():
     """Stable Diffusion 2.1's U-Net; on the meta device, so that no memory is taken."""
     with torch.device("meta"):
-        base = UNet2DConditionModel(
-            cross_attention_dim=1024,
-            attention_head_dim=(5, 10, 20, 20),
-            use_linear_projection=True,
-        )
-        denoiser = Denoiser.build(base, DenoiserConfig(code_dim=206), ((-1.0,) * 3, (1.0,) * 3))
+        denoiser = full_size_denoiser(206, ((-1.0,) * 3, (1.0,) * 3))
     layers = [m for m in denoiser.unet.modules() if isinstance(m, ExpressionAttention)]
     assert len(layers) == 15
     assert denoiser.fold_factor == 1
