@@ -13,7 +13,12 @@ import tyro
 
 from avatar_viewer import __version__
 from avatar_viewer.commands.base import PROGRAM
-from avatar_viewer.commands.judge import Evaluate, EvaluateAblation, EvaluateHead
+from avatar_viewer.commands.judge import (
+    Evaluate,
+    EvaluateAblation,
+    EvaluateDistillation,
+    EvaluateHead,
+)
 from avatar_viewer.commands.make import Data, DataImport, Fit, Import, Synthesize, Train
 from avatar_viewer.commands.show import Bench, Mesh, Render, View
 from avatar_viewer.errors import AvatarError, in_lines
@@ -40,6 +45,7 @@ COMMANDS = {
     "evaluate": Evaluate,
     "evaluate head": EvaluateHead,
     "evaluate ablation": EvaluateAblation,
+    "evaluate distillation": EvaluateDistillation,
 }
 
 

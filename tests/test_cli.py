@@ -66,7 +66,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sources that windows are opened with; there is a display."""
     sources: list[str] = []
-    window = SimpleNamespace(run=lambda source, debug: sources.append(source))
+    window = SimpleNamespace(run=lambda source, load, debug: sources.append(source))
     monkeypatch.setitem(sys.modules, "avatar_viewer.viewer.window", window)
     monkeypatch.setattr("avatar_viewer.viewer.display.require_display", lambda: None)
     return sources

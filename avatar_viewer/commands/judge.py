@@ -58,6 +58,27 @@ class EvaluateAblation(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluateDistillation(Command):
+    """Compare an avatar's student with its teacher, by denoising steps."""
+
+    data: Path
+    """A data set's folder."""
+    ckpt: Source = None
+    """Avatar to load."""
+    splits: tuple[str, ...] = ("test",)
+    """Which of the data set's splits."""
+    json: Annotated[Path | None, Optional] = None
+    """Write the figures to this file too."""
+    results: Annotated[Path | None, Optional] = None
+    """Write them as a section of this Markdown file, with a sheet for each split beside it."""
+
+    def run(self) -> None:
+        from avatar_viewer.evaluation.distillation import evaluate_distillation
+
+        evaluate_distillation(self.ckpt, self.data, self.splits, self.json, self.results)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateHead(Command):
     """Fit heads that a head model was not trained on, and print the errors beside their bounds."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from avatar_viewer.commands.base import PROGRAM, Command, Optional, Source
-from avatar_viewer.config import DEMO_FOLDER
+from avatar_viewer.config import DEMO_FOLDER, RuntimeName
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.live.still import Picture
 
@@ -23,6 +24,8 @@ class View(Command):
     """Avatar to load."""
     or_render: Annotated[Path | None, Optional] = None
     """Where there is no display: say so, and render the avatar to this PNG instead."""
+    runtime: RuntimeName = "auto"
+    """What runs the networks."""
 
     def run(self) -> None:
         from avatar_viewer.viewer.display import require_display
@@ -35,9 +38,11 @@ class View(Command):
             print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
             Render(out=self.or_render, picture=Picture(), ckpt=self.ckpt).run()
             return
+        from avatar_viewer.live.render_thread import load_avatar
         from avatar_viewer.viewer.window import run
 
-        run(self.ckpt or str(DEMO_FOLDER), debug=self.debug)
+        load = partial(load_avatar, runtime=self.runtime)
+        run(self.ckpt or str(DEMO_FOLDER), load=load, debug=self.debug)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +88,24 @@ class Bench(Command):
 
     ckpt: Source = None
     """Avatar to load."""
+    config: Annotated[Literal["sd21"] | None, Optional] = None
+    """Measure the paper's own sizes of networks with random weights, in place of an avatar. Without
+    a GPU their work is counted, not timed."""
+    runtime: RuntimeName = "auto"
+    """What runs the networks."""
+    against: bool = False
+    """Measure reference settings in the same run: the undistilled denoiser in 20 steps with the
+    autoencoder's whole decoder, networks in torch alone, nothing kept between pictures."""
     json: Annotated[Path | None, Optional] = None
     """Write the figures to this file too."""
 
     def run(self) -> None:
-        from avatar_viewer.live.bench import bench
+        from avatar_viewer.live.bench.run import bench
 
-        bench(self.ckpt, self.json)
+        bench(
+            self.ckpt,
+            config=self.config,
+            runtime=self.runtime,
+            against=self.against,
+            json_path=self.json,
+        )

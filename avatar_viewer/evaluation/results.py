@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,27 @@ def write_results(report: Mapping[str, Any], out: Path, path: Path) -> str:
             titles = ", ".join(["truth", *(entry["title"] for entry in done.values())])
             sections.append(f"From above: {titles}.\n\n![{titles}]({sheet.name})")
             sections.append(frames_table(done, split))
-    text = "\n\n".join(sections) + "\n"
-    with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    text = "\n\n".join(sections)
+    write_section(path, text)
     return text
+
+
+def write_section(path: Path, text: str) -> None:
+    """Put a section, whose first line is its title ("# ..."), in place of the one with that title
+    in a Markdown file, or at its end."""
+    title = text.splitlines()[0]
+    try:
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise AvatarError(f"{path}: expected Markdown, found: {one_line(error)}") from error
+    sections = [part.strip() for part in re.split(r"^(?=# )", before, flags=re.MULTILINE)]
+    titles = [part.split("\n", 1)[0] for part in sections]
+    if title in titles:
+        sections[titles.index(title)] = text.strip()
+    else:
+        sections.append(text.strip())
+    with written_aside(path) as aside:
+        aside.write_text("\n\n".join(filter(None, sections)) + "\n", encoding="utf-8")
 
 
 def table(report: Mapping[str, Any], split: str) -> str:

@@ -75,7 +75,9 @@ def take_shots(avatar: Avatar, person: Person) -> list[Shot]:
     return shots
 
 
-def render(avatar: Avatar, person: Person, shots: Sequence[Shot], steps: int) -> list[np.ndarray]:
+def render(
+    avatar: Avatar, person: Person, shots: Sequence[Shot], steps: int, teacher: bool = False
+) -> list[np.ndarray]:
     """[H,W,3] uint8 of each shot."""
     return [
         avatar.render(
@@ -85,6 +87,7 @@ def render(avatar: Avatar, person: Person, shots: Sequence[Shot], steps: int) ->
                 seed=SEED,
                 steps=steps,
                 sampler=avatar.info.sampler,
+                teacher=teacher,
             )
         ).rgb
         for shot in shots

@@ -44,6 +44,10 @@ class Picture:
     """Of the noise."""
     show: str = "image"
     """image | normal | depth | canonical | features | mesh."""
+    teacher: bool = False
+    """Denoise by the network that the avatar's student was distilled from, where it has one."""
+    full_decoder: bool = False
+    """Decode by the autoencoder's own decoder, where the avatar has a tiny one beside it."""
 
     def chosen(self) -> dict[str, Any]:
         """The options that differ from the default, by name."""
@@ -65,9 +69,9 @@ class Picture:
             "seed": (lambda seed: 0 <= seed < 2**63, "0 to 2^63 - 1"),
             "show": (lambda layer: layer in LAYERS, " | ".join(LAYERS)),
         }
-        for name, value in self.chosen().items():
-            accepts, text = expected[name]
-            if not accepts(value):
+        for name, (accepts, text) in expected.items():
+            value = getattr(self, name)
+            if value is not None and not accepts(value):
                 found = " ".join(map(str, value)) if isinstance(value, tuple) else value
                 raise AvatarError(f"--{name}: expected {text}, found {found}")
 
@@ -91,6 +95,8 @@ class Picture:
             steps=_first(self.steps, info.steps),
             sampler=info.sampler,
             show=cast("Layer", self.show),
+            teacher=self.teacher,
+            full_decoder=self.full_decoder,
         )
 
 

@@ -39,7 +39,12 @@ from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.mesh_extraction import Extraction
 from avatar_viewer.head.nphm import CODES_FILE
 from avatar_viewer.raster.camera import Orbit
-from avatar_viewer.training.base import SmallUNet, empty_prompt, pretrained_unet
+from avatar_viewer.training.base import (
+    SmallUNet,
+    empty_prompt,
+    pretrained_tiny_vae,
+    pretrained_unet,
+)
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.training.losses import regression_loss, v_loss
 from avatar_viewer.training.views import Batch, ViewOptions, Views
@@ -71,6 +76,9 @@ class AvatarTraining:
     """A trained avatar's folder, whose networks are trained on; sizes and `base` are then its."""
     base: str | None = None
     """A folder or Hub id of a pre-trained U-Net (`unet` subfolder); None: `small`, untrained."""
+    tiny_vae: str | None = None
+    """A folder or Hub id of an AutoencoderTiny of the same latents, which draws in place of a large
+    autoencoder wherever speed counts."""
     pretrained: bool = True
     """False: only the base's sizes and prompt are taken, and its weights are untrained."""
     small: SmallUNet = field(default_factory=SmallUNet)
@@ -103,6 +111,9 @@ class AvatarTraining:
     token_learning_rate: float = 5e-3
     """Of the linear layer that makes expression tokens; codes are small numbers."""
     stem_channels: tuple[int, ...] = (64,)
+    control_px_per_latent: int | None = None
+    """Pixels of the ControlNet's G-buffer, along one axis, for each latent. A rigged decoder sees
+    the surface in the picture's own size, so few are enough. None: as many as the encoder sees."""
     prompt_tokens: int = 1
     """Learnt tokens in place of a prompt, without a base."""
     steps: int = 8
@@ -130,7 +141,11 @@ def train_avatar(config: AvatarTraining) -> None:
     nn.Module.to(vae, run.device)
     avatar = _assemble(config, person, denoiser, vae)
     options = ViewOptions(
-        config.resolution_px, config.zooms, config.loop.seed, config.keep_gbuffers
+        config.resolution_px,
+        control_resolution_px(denoiser, vae, config.resolution_px),
+        config.zooms,
+        config.loop.seed,
+        config.keep_gbuffers,
     )
     views = Views(person.frames("train"), person, vae, config.out, options)
     test = person.frames("test")[:SHEET_VIEWS]
@@ -161,6 +176,11 @@ def save_avatar(avatar: Avatar, folder: Path, head: Path) -> None:
         shutil.copyfile(codes, folder / "head" / CODES_FILE)
 
 
+def control_resolution_px(denoiser: Denoiser, vae: Autoencoder, resolution_px: int) -> int:
+    """Height of the G-buffer that steers the denoiser of pictures of this height."""
+    return resolution_px // pixels_per_latent(vae) * denoiser.pixels_per_latent
+
+
 def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> Denoiser:
     """The networks before the first step."""
     if config.start is not None:
@@ -178,7 +198,7 @@ def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> 
     prompt = None if config.base is None else empty_prompt(config.base)
     sizes = DenoiserConfig(
         code_dim=person.code_dim,
-        pixels_per_latent=pixels_per_latent(vae) * encoder_fold_of(vae) // fold_of(vae),
+        pixels_per_latent=_control_px_per_latent(config, vae),
         plane_channels=config.plane_channels,
         plane_resolution=config.plane_resolution,
         stem_channels=config.stem_channels,
@@ -190,6 +210,17 @@ def build_denoiser(config: AvatarTraining, vae: Autoencoder, person: Person) -> 
         denoiser.encoder.prompt.data.copy_(prompt)
         denoiser.encoder.prompt.requires_grad_(False)
     return denoiser
+
+
+def _control_px_per_latent(config: AvatarTraining, vae: Autoencoder) -> int:
+    whole, stem = pixels_per_latent(vae), 2 ** (len(config.stem_channels) - 1)
+    found = config.control_px_per_latent or whole * encoder_fold_of(vae) // fold_of(vae)
+    if found < 1 or whole % found or found % stem:
+        raise AvatarError(
+            f"control_px_per_latent: expected a divisor of {whole} and a multiple of {stem}, found "
+            f"{found}"
+        )
+    return found
 
 
 def _trained_before(folder: Path, person: Person) -> Denoiser:
@@ -237,7 +268,8 @@ def _assemble(
         corners=tuple(corners),  # pyright: ignore[reportArgumentType]
     )
     kind = REGRESSION if config.objective == "regression" else "v_prediction"
-    parts = Parts(info, person.poser, denoiser, vae, training_schedule(kind))
+    tiny = None if config.tiny_vae is None else pretrained_tiny_vae(config.tiny_vae)
+    parts = Parts(info, person.poser, denoiser, vae, training_schedule(kind), tiny=tiny)
     return Avatar(parts, best_compute("cpu"))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError, one_line
@@ -56,6 +56,18 @@ def pretrained_unet(base: str, with_weights: bool) -> UNet2DConditionModel:
         unet = UNet2DConditionModel.from_config(unet.config)
         assert isinstance(unet, UNet2DConditionModel)
     return unet
+
+
+def pretrained_tiny_vae(source: str) -> AutoencoderTiny:
+    try:
+        vae = AutoencoderTiny.from_pretrained(source, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise AvatarError(
+            f"tiny_vae: expected a folder or Hub id with an AutoencoderTiny, {source}: "
+            f"{one_line(error)}"
+        ) from error
+    assert isinstance(vae, AutoencoderTiny)
+    return vae.eval().requires_grad_(False)
 
 
 def empty_prompt(base: str) -> Tensor | None:

@@ -26,7 +26,7 @@ from avatar_viewer.device import best_compute
 from avatar_viewer.diffusion.autoencoder import pixels_per_latent, to_uint8
 from avatar_viewer.diffusion.moving_planes import MouthSheets
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
-from avatar_viewer.errors import AvatarError
+from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.raster.camera import world_rays
@@ -53,6 +53,9 @@ class DecoderTraining:
     loop: LoopConfig
     start: Path | None = None
     """A rigged decoder's folder, which is trained on; sizes are then its."""
+    features_from: Path | None = None
+    """A rigged decoder's folder whose planes and sheets are trained on, while convolutions of other
+    sizes begin anew."""
     batch_size: int = 1
     """Whole pictures."""
     crop_px: int = 256
@@ -112,7 +115,8 @@ def train_decoder(config: DecoderTraining) -> None:
         for split in ("train", "test")
     )
     places = _detail_places(shots)
-    if config.start is None and decoder.mouth is not None:
+    begins = config.start is None and config.features_from is None
+    if begins and decoder.mouth is not None:
         start_jaw(decoder.mouth, avatar.head, [shots.code(index) for index in range(len(shots))])
     run = Run(config.out, _groups(decoder), config.loop, {"planes": config.plane_learning_rate})
 
@@ -157,7 +161,7 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
             f"multiple of {2**levels}, found {len(config.channels)} levels"
         )
     box = avatar.head.nphm.config
-    return RiggedDecoder(
+    decoder = RiggedDecoder(
         latent_channels=avatar.vae.config["latent_channels"],
         code_dim=avatar.info.expression_dim,
         channels=config.channels,
@@ -170,6 +174,24 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
         box_min=tuple(box["box_min"]),
         box_max=tuple(box["box_max"]),
     )
+    if config.features_from is not None:
+        _take_features(decoder, config.features_from)
+    return decoder
+
+
+def _take_features(decoder: RiggedDecoder, folder: Path) -> None:
+    """Planes and sheets of another decoder, whose latents and codes are the same."""
+    other = load_network(RiggedDecoder, folder)
+    for name in ("triplane", "eyes", "mouth"):
+        given, taken = getattr(other, name), getattr(decoder, name)
+        try:
+            if taken is not None:
+                taken.load_state_dict(given.state_dict())
+        except (AttributeError, RuntimeError) as error:
+            raise AvatarError(
+                f"features_from: {folder}: expected a decoder with {name} of the same sizes, "
+                f"found: {one_line(error)}"
+            ) from error
 
 
 def _groups(decoder: RiggedDecoder) -> dict[str, nn.Module]:

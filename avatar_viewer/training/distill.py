@@ -29,7 +29,7 @@ from avatar_viewer.diffusion.denoiser import Denoiser
 from avatar_viewer.diffusion.samplers import REGRESSION, initial_noise, sample, trailing_timesteps
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.stages import Conditioning
-from avatar_viewer.training.avatar import SHEET_VIEWS, save_avatar
+from avatar_viewer.training.avatar import SHEET_VIEWS, control_resolution_px, save_avatar
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.training.views import Batch, ViewOptions, Views
 
@@ -46,7 +46,7 @@ class DistillTraining:
     avatar: Path
     """The teacher's folder."""
     out: Path
-    """The run's folder; the student lies in `out/avatar`."""
+    """The run's folder; `out/avatar` is the teacher's avatar with its student."""
     loop: LoopConfig
     batch_size: int = 8
     zooms: int = 1
@@ -86,7 +86,9 @@ def train_distill(config: DistillTraining) -> None:
     for network in (teacher, student, parts.vae):
         torch.nn.Module.to(network, run.device)
     avatar = Avatar(parts, compute)
-    options = ViewOptions(avatar.info.resolution_px, config.zooms, config.loop.seed)
+    size_px = avatar.info.resolution_px
+    control_px = control_resolution_px(teacher, parts.vae, size_px)
+    options = ViewOptions(size_px, control_px, config.zooms, config.loop.seed)
     views, held_out = (
         Views(person.records[:count], person, parts.vae, config.out, replace(options, zooms=zooms))
         for person, count, zooms in (
@@ -105,7 +107,7 @@ def train_distill(config: DistillTraining) -> None:
             batch = held_out.batch(range(len(held_out)), run.device)
             _write_sheet(path, student, avatar, batch, config)
         info = replace(avatar.info, steps=config.steps, quick_steps=config.quick_steps)
-        finished = Avatar(parts._replace(info=info, denoiser=student), compute)
+        finished = Avatar(parts._replace(info=info, student=student), compute)
         save_avatar(finished, config.out / "avatar", config.avatar / "head")
 
     run.train(loss_function, sheet)

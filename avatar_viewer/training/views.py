@@ -18,7 +18,7 @@ from torch import Tensor
 
 from avatar_viewer.data.frames import FrameRecord
 from avatar_viewer.data.person import Person
-from avatar_viewer.diffusion.autoencoder import Autoencoder, encode, encoder_fold_of, fold_of
+from avatar_viewer.diffusion.autoencoder import Autoencoder, encode
 from avatar_viewer.files import make_folder
 from avatar_viewer.stages import GBuffer
 from avatar_viewer.training.vae import to_signed
@@ -42,6 +42,8 @@ class ViewOptions:
     """How pictures become views."""
 
     resolution_px: int
+    control_px: int
+    """Height of G-buffers, which may be less than the pictures'."""
     zooms: int = 0
     """Random enlargements of each picture, beside the picture itself."""
     seed: int = 0
@@ -100,9 +102,7 @@ class Views:
         return unpacked(view) if "mask" in view else self._rasterized(*self._views[index])
 
     def _rasterized(self, record: FrameRecord, zoom: float) -> GBuffer:
-        # Of the size that the encoder sees, which may be less than what the decoder draws.
-        size_px = self.options.resolution_px * encoder_fold_of(self.vae) // fold_of(self.vae)
-        return self.person.gbuffer(record, size_px, zoom)
+        return self.person.gbuffer(record, self.options.control_px, zoom)
 
     @torch.no_grad()
     def _latents(self, record: FrameRecord, zoom: float) -> Tensor:

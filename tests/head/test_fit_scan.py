@@ -105,7 +105,7 @@ def test_a_scan_that_lies_elsewhere_is_brought_back_by_landmarks():
 @given(st.lists(st.floats(-2, 2), min_size=6, max_size=6))
 def test_alignment_undoes_any_rigid_motion(numbers):
     motion = rigid(torch.tensor(numbers))
-    torch.testing.assert_close(motion[:3, :3] @ motion[:3, :3].T, torch.eye(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(motion[:3, :3] @ motion[:3, :3].T, torch.eye(3), atol=1e-4, rtol=0)
     anchors = EGG.anchors(IDENTITY)
     scan = Scan(anchors, None, dict(enumerate(anchors)))
     back = landmark_alignment(anchors, carried(scan, motion))

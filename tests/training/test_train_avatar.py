@@ -67,7 +67,7 @@ def loss_on_test(denoiser: Denoiser, person: Person, settings: AvatarTraining) -
 def batch_of(split: str, person: Person, folder: Path) -> Batch:
     """All frames of a split, eight times."""
     records = person.frames(split)
-    views = Views(records, person, tiny_vae(), folder, ViewOptions(SIZE_PX))
+    views = Views(records, person, tiny_vae(), folder, ViewOptions(SIZE_PX, SIZE_PX))
     return views.batch(list(range(len(records))) * 8, torch.device("cpu"))
 
 

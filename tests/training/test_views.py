@@ -17,7 +17,7 @@ from avatar_viewer.training.vae import to_signed
 from avatar_viewer.training.views import ViewOptions, Views, packed, unpacked
 
 SIZE_PX = 32
-OPTIONS = ViewOptions(SIZE_PX, zooms=2)
+OPTIONS = ViewOptions(SIZE_PX, SIZE_PX, zooms=2)
 CPU = torch.device("cpu")
 
 
@@ -87,7 +87,7 @@ def test_what_was_made_from_something_else_is_not_taken(person: Person, tmp_path
 
 
 def test_gbuffers_have_the_size_that_the_encoder_sees(person: Person, tmp_path: Path):
-    views = views_of(person, tmp_path, ViewOptions(2 * SIZE_PX), with_fold(tiny_vae(), 8))
+    views = views_of(person, tmp_path, ViewOptions(2 * SIZE_PX, SIZE_PX), with_fold(tiny_vae(), 8))
     batch = views.batch([0], CPU)
     assert batch.gbuffers[0].mask.shape == (SIZE_PX, SIZE_PX)
     assert batch.latents.shape[-1] == SIZE_PX // 4
