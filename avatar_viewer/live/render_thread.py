@@ -11,14 +11,18 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from avatar_viewer.errors import AvatarError, RenderCancelled, one_line
+from avatar_viewer.live.live_state import LiveState
+from avatar_viewer.live.pacing import Effort, Pacing, QuickChoice
 
 # The window starts this thread before torch is imported; so nothing here may import it at once.
 if TYPE_CHECKING:
     from avatar_viewer.avatar_info import AvatarInfo
-    from avatar_viewer.stages import Frame, RenderFailure, RenderRequest
+    from avatar_viewer.config import RuntimeName
+    from avatar_viewer.stages import Frame, RenderRequest
 
 
 class Renderable(Protocol):
@@ -30,40 +34,23 @@ class Renderable(Protocol):
     def render(self, request: RenderRequest, cancelled: Callable[[], bool]) -> Frame: ...
 
 
-Load = Callable[[str, Callable[[str], None]], Renderable]
-"""From a source (folder or Hub id) and a progress report to an avatar."""
+DEFAULT_TARGET_MS = 66.0
+"""Of quick pictures, for an avatar that does not say."""
+AUTO = QuickChoice()
+
+Say = Callable[[str], None]
+Load = Callable[[str, Say, Say], Renderable]
+"""From a source (folder or Hub id) to an avatar. The first report hears what is being loaded; the
+second one, from any thread and also later, lines that the person should see."""
 
 
-def load_avatar(source: str, progress: Callable[[str], None]) -> Renderable:
+def load_avatar(
+    source: str, progress: Say, notify: Say, runtime: RuntimeName = "auto"
+) -> Renderable:
     """`Avatar.load`, imported where it is needed: on the render thread."""
     from avatar_viewer.avatar import Avatar
 
-    return Avatar.load(source, progress=progress)
-
-
-@dataclass(frozen=True)
-class LiveState:
-    """What the render thread has to show."""
-
-    source: str | None = None
-    """Where the current avatar came from; None until the first one has loaded."""
-    info: AvatarInfo | None = None
-    status: str = ""
-    """What is being loaded; empty when nothing is."""
-    frame: Frame | None = None
-    """The newest finished picture of the current avatar."""
-    frames: int = 0
-    """How many pictures have been shown: `frame`'s serial number."""
-    latency_ms: float = 0.0
-    """From the submission of `frame`'s request until it was finished."""
-    finished_s: float = 0.0
-    """When `frame` was finished, on the clock of `time.perf_counter`."""
-    failure: RenderFailure | None = None
-    """The newest failure of a load or a render."""
-    failures: int = 0
-    """How many failures there have been: `failure`'s serial number."""
-    thumbnails: tuple[Frame, ...] = ()
-    """In the order of `submit_thumbnails`, as far as they are done."""
+    return Avatar.load(source, progress=progress, notify=notify, runtime=runtime)
 
 
 @dataclass(frozen=True)
@@ -71,6 +58,8 @@ class _Job:
     request: RenderRequest
     """What is rendered: as wanted, or its quick variant."""
     wanted: RenderRequest
+    quick: QuickChoice | None
+    """What was chosen for a drag; None at rest."""
     submitted_s: float
 
     @property
@@ -84,12 +73,13 @@ class RenderThread:
     def __init__(
         self, load: Load = load_avatar, on_change: Callable[[], None] = lambda: None
     ) -> None:
-        """`on_change` is called on the render thread after each new state; it must be quick."""
+        """`on_change` is called after each new state, on any thread; it must be quick."""
         self._load = load
         self._on_change = on_change
         self._changed = threading.Condition()
         self._state = LiveState()
         self._avatar: Renderable | None = None
+        self._pacing: Pacing  # of the avatar, once there is one
         self._wanted_source: str | None = None
         self._wanted: _Job | None = None
         self._done: RenderRequest | None = None  # the last one that succeeded or failed
@@ -116,25 +106,31 @@ class RenderThread:
             self._changed.notify_all()
 
     def submit(
-        self, request: RenderRequest, dragging: bool = False, made_for: AvatarInfo | None = None
+        self,
+        request: RenderRequest,
+        dragging: bool = False,
+        made_for: AvatarInfo | None = None,
+        quick: QuickChoice = AUTO,
     ) -> None:
         """Ask for a picture of the current avatar; only the newest request counts.
 
-        A request equal to the last one costs nothing. While `dragging` its quick variant is
-        rendered, with fewer steps. A running render is cancelled between its steps, except that
-        one quick picture is finished before the next: otherwise a steady drag would show none.
-        A request `made_for` another avatar than the current one is dropped.
+        A request equal to the last one costs nothing. While `dragging` its `quick` variant is
+        rendered. A running render is cancelled between its steps, except that one quick picture is
+        finished before the next: otherwise a steady drag would show none. A request `made_for`
+        another avatar than the current one is dropped.
         """
         with self._changed:
-            info = self._state.info
+            info, last = self._state.info, self._wanted
             if info is None or (made_for is not None and made_for is not info):
                 return
-            rendered = _quick(request, info.quick_steps) if dragging else request
-            if self._wanted and (rendered, request) == (self._wanted.request, self._wanted.wanted):
-                return
-            self._wanted = _Job(rendered, request, time.perf_counter())
-            self._mark_shown_frame_final()
-            self._changed.notify_all()
+            choice = quick if dragging else None
+            if last is None or (request, choice) != (last.wanted, last.quick):
+                self._want(request, choice)
+
+    def notify(self, text: str) -> None:
+        """Show the person one line; from any thread."""
+        with self._changed:
+            self._publish(notice=text, notices=self._state.notices + 1)
 
     def submit_thumbnails(self, requests: Sequence[RenderRequest]) -> None:
         """Pictures of the current avatar to render whenever nothing else is to do."""
@@ -149,6 +145,14 @@ class RenderThread:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join()
+
+    def _want(self, wanted: RenderRequest, choice: QuickChoice | None) -> None:
+        request = wanted
+        if choice is not None:
+            request = _quick(wanted, self._pacing, choice)
+        self._wanted = _Job(request, wanted, choice, time.perf_counter())
+        self._mark_shown_frame_final()
+        self._changed.notify_all()
 
     def _run(self) -> None:
         while True:
@@ -168,6 +172,8 @@ class RenderThread:
             return None
         if job is not None and job.request != self._done:
             return lambda: self._render(avatar, job)
+        if job is not None and job.quick is not None:
+            return None  # the next picture of the drag shall not have to wait
         if len(self._state.thumbnails) < len(self._wanted_thumbnails):
             request = self._wanted_thumbnails[len(self._state.thumbnails)]
             return lambda: self._render_thumbnail(avatar, request)
@@ -179,7 +185,7 @@ class RenderThread:
         assert source is not None
         self._publish(status=f"Loading {source}")
         try:
-            avatar = self._load(source, lambda stage: self._report_loading(source, stage))
+            avatar = self._load(source, partial(self._report_loading, source), self.notify)
             info = avatar.info
         except RenderCancelled:
             return
@@ -190,6 +196,7 @@ class RenderThread:
             if self._interrupted():
                 return
             self._avatar, self._wanted, self._done = avatar, None, None
+            self._pacing = _pacing_of(avatar)
             self._wanted_thumbnails = ()
             self._publish(source=source, info=info, status="", frame=None, thumbnails=())
 
@@ -205,7 +212,7 @@ class RenderThread:
             return
         except Exception as error:
             with self._changed:
-                if not self._superseded(job):
+                if not self._superseded(job) and not self._halved_after(error, job):
                     self._done = job.request
                     self._fail(error, job.request)
             return
@@ -213,6 +220,9 @@ class RenderThread:
             if self._superseded(job):
                 return
             self._done = job.request
+            if job.quick is not None and job.request.show == "image":
+                effort = Effort(1 / job.request.reduction, job.request.steps)
+                self._pacing.count(effort, frame.stage_ms)
             finished_s = time.perf_counter()
             self._publish(
                 frame=replace(frame, preview=job.preview),
@@ -221,6 +231,19 @@ class RenderThread:
                 finished_s=finished_s,
             )
             self._mark_shown_frame_final()
+
+    def _halved_after(self, error: Exception, job: _Job) -> bool:
+        """Whether a drag goes on with half-size pictures because memory ran out."""
+        # By its name: torch is not imported here.
+        out_of_memory = type(error).__name__ == "OutOfMemoryError"
+        may_halve = job.quick is not None and job.quick.reduction is None
+        if not (out_of_memory and may_halve and self._pacing.halve()):
+            return False
+        self.notify("GPU memory ran out: half-size pictures while moving from now on")
+        newest = self._wanted
+        if newest is not None and newest.quick is not None:
+            self._want(newest.wanted, newest.quick)
+        return True
 
     def _render_thumbnail(self, avatar: Renderable, request: RenderRequest) -> None:
         wanted = self._wanted_thumbnails
@@ -279,7 +302,15 @@ class RenderThread:
         self._on_change()
 
 
-def _quick(request: RenderRequest, quick_steps: int) -> RenderRequest:
-    """The variant that is rendered while dragging: baked head, and few steps for a picture."""
-    steps = min(request.steps, quick_steps) if request.show == "image" else request.steps
-    return replace(request, steps=steps, exact_head=False)
+def _pacing_of(avatar: Renderable) -> Pacing:
+    target_ms = getattr(avatar, "target_ms", DEFAULT_TARGET_MS)
+    return Pacing(target_ms, avatar.info.quick_steps, getattr(avatar, "reductions", (1, 2)))
+
+
+def _quick(request: RenderRequest, pacing: Pacing, choice: QuickChoice) -> RenderRequest:
+    """The variant that is rendered while dragging: baked head, and as good as there is time for."""
+    request = replace(request, exact_head=False)
+    if request.show != "image":
+        return request
+    effort = pacing.effort(request.steps, choice)
+    return replace(request, steps=effort.steps, reduction=round(1 / effort.size))

@@ -16,8 +16,14 @@ from avatar_viewer.viewer.state import ViewerState
 
 MAX_SLIDER_STEPS = 50
 MAX_SEED = 2**31 - 1
-LABEL_PX = 70
+LABEL_PX = 92
+GAP_PX = 8
 DIALOG_PX = (720, 460)
+MOVING: dict[str, dict[str, int | None]] = {
+    "moving_steps": {"auto steps": None, "1 step": 1, "2 steps": 2, "4 steps": 4},
+    "moving_reduction": {"auto size": None, "full size": 1, "half size": 2},
+}
+"""What can be chosen for pictures while moving: by the state's field, label and value."""
 
 
 class SettingsPanel:
@@ -38,6 +44,7 @@ class SettingsPanel:
         self._add("steps", "Steps", dpg.add_slider_int, **common, **steps)
         seeds = {"min_value": 0, "max_value": MAX_SEED, **limits}
         self._add("seed", "Seed", dpg.add_input_int, **common, **seeds)
+        self._add_moving(width_px, **common)
         self._source = dpg.add_input_text(
             width=width_px,
             hint="Folder or Hub id, then Enter",
@@ -70,11 +77,14 @@ class SettingsPanel:
 
     def update(self) -> None:
         """Show the state, which keys may have changed too."""
+        if self._state is None:
+            return
         for name, widget in self._widgets.items():
-            value = getattr(self._state, name, None)
-            if value is not None and value != self._shown.get(name):
-                self._shown[name] = value
-                dpg.set_value(widget, value)
+            value = getattr(self._state, name)
+            shown = next((label for label, v in MOVING.get(name, {}).items() if v == value), value)
+            if shown != self._shown.get(name):
+                self._shown[name] = shown
+                dpg.set_value(widget, shown)
 
     def choose_folder(self) -> None:
         """Open the dialog; a choice is loaded."""
@@ -95,10 +105,18 @@ class SettingsPanel:
             dpg.add_text(label, color=theme.DIM_TEXT)
             self._widgets[name] = make(user_data=name, **options)
 
+    def _add_moving(self, width_px: int, **options: Any) -> None:
+        options["width"] = (width_px - LABEL_PX - GAP_PX) // 2
+        with dpg.group(horizontal=True):
+            dpg.add_text("While moving", color=theme.DIM_TEXT)
+            for name, values in MOVING.items():
+                widget = dpg.add_combo(items=list(values), user_data=name, **options)
+                self._widgets[name] = widget
+
     def _write(self, _: int | str, value: Any, name: str) -> None:
         if self._state is not None:
             self._shown[name] = value
-            setattr(self._state, name, value)
+            setattr(self._state, name, MOVING.get(name, {}).get(value, value))
 
     def _load_given(self, source: str) -> None:
         if source.strip():

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from avatar_viewer.live.pacing import QuickChoice
+
 # The window shows itself before torch is imported; once there is an avatar, it has been.
 if TYPE_CHECKING:
     from avatar_viewer.avatar_info import AvatarInfo
@@ -36,6 +38,9 @@ class ViewerState:
     """x to the right, y down, 0..1."""
     seed: int = 0
     show: Layer = "image"
+    moving_steps: int | None = None
+    moving_reduction: int | None = None
+    """Of pictures while dragging; None leaves it to the render thread's pacing."""
 
     @staticmethod
     def of(source: str, info: AvatarInfo) -> ViewerState:
@@ -57,6 +62,10 @@ class ViewerState:
             sampler=self.sampler,
             show=self.show,
         )
+
+    def quick_choice(self) -> QuickChoice:
+        """What is chosen for pictures while dragging."""
+        return QuickChoice(self.moving_steps, self.moving_reduction)
 
     def corner_requests(self) -> list[RenderRequest]:
         """The pictures of the pad's corners, in the avatar's own view."""

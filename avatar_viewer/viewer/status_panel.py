@@ -13,7 +13,7 @@ import dearpygui.dearpygui as dpg
 from avatar_viewer.viewer import theme
 
 if TYPE_CHECKING:
-    from avatar_viewer.live.render_thread import LiveState
+    from avatar_viewer.live.live_state import LiveState
 
 RATE_WINDOW_S = 2.0
 MAX_STAGES = 10
@@ -45,10 +45,12 @@ class StatusPanel:
         self._rate = FrameRate()
         self._frames = 0
         self._failures = 0
+        self._notices = 0
         self._message_is_render_failure = False
         self._message = dpg.add_text("", wrap=width_px)
         self._status = dpg.add_text("", color=theme.ACCENT, wrap=width_px)
         self._speed = dpg.add_text("")
+        self._runtime = dpg.add_text("", color=theme.DIM_TEXT)
         with dpg.table(header_row=False, policy=dpg.mvTable_SizingFixedFit):
             dpg.add_table_column(width_fixed=True, init_width_or_weight=150)
             dpg.add_table_column(width_fixed=True, init_width_or_weight=80)
@@ -66,6 +68,10 @@ class StatusPanel:
             self._rate.count(now_s)
             if self._message_is_render_failure:
                 self.say("")
+        # What a new avatar has to say waits until it is there, and has been named.
+        if live.notices != self._notices and not live.status:
+            self._notices = live.notices
+            self.say(live.notice)
         if live.failures != self._failures and live.failure is not None:
             self._failures = live.failures
             self.say(live.failure.message, is_error=True)
@@ -90,6 +96,7 @@ class StatusPanel:
                 self._speed,
                 f"{rate}    {live.latency_ms:.0f} ms from input    {kind}",
             )
+            self._set(self._runtime, frame.runtime)
             stages = [*stages[: MAX_STAGES - 1], ("total", sum(ms for _, ms in stages))]
         for i, (row, name, time) in enumerate(self._rows):
             dpg.configure_item(row, show=i < len(stages))

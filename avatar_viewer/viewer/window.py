@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +15,13 @@ from typing import TYPE_CHECKING
 import dearpygui.dearpygui as dpg
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.render_thread import LiveState, Load, RenderThread, load_avatar
+from avatar_viewer.live.live_state import LiveState
+from avatar_viewer.live.render_thread import Load, RenderThread, load_avatar
 from avatar_viewer.viewer.actions import ACTIONS, Commands, help_lines
 from avatar_viewer.viewer.display import prepare_process
 from avatar_viewer.viewer.pad_panel import WIDTH_PX, PadPanel
 from avatar_viewer.viewer.pointer import Pointer
+from avatar_viewer.viewer.rhythm import Rhythm
 from avatar_viewer.viewer.settings_panel import SettingsPanel
 from avatar_viewer.viewer.state import PAD_CENTRE, ViewerState
 from avatar_viewer.viewer.status_panel import StatusPanel
@@ -37,13 +38,6 @@ MARGIN_PX = 8
 SIDE_PX = WIDTH_PX + 2 * MARGIN_PX + SCROLLBAR_PX
 REST_S = 0.15
 """Without a change for so long, the full picture is rendered."""
-AWAKE_S = 1.0
-"""Without input for so long, the window looks for input less often."""
-MIN_FRAME_S = 1 / 60
-MAX_FRAME_S = 1 / 15
-IDLE_FRAME_S = 1 / 10
-DRAWING_SHARE = 0.25
-"""The window draws for at most this part of the time, to leave the processor to the renderer."""
 
 
 def run(
@@ -75,8 +69,8 @@ class ViewerWindow:
     """The panels, the state that they write, and the render thread that follows it."""
 
     def __init__(self, load: Load, screenshot_folder: Path, debug: bool = False) -> None:
-        self._wake = threading.Event()
-        self._renderer = RenderThread(load, on_change=self._wake.set)
+        self._rhythm = Rhythm()
+        self._renderer = RenderThread(load, on_change=self._rhythm.wake)
         self._live = LiveState()
         self._state: ViewerState | None = None
         self._screenshot_folder = screenshot_folder
@@ -87,7 +81,6 @@ class ViewerWindow:
         self.submissions = 0
         self.drawn_s = 0.0
         """When the window was last drawn, on the clock of `time.perf_counter`."""
-        self._awake_until_s = 0.0
         self._build()
 
     @property
@@ -113,16 +106,19 @@ class ViewerWindow:
             min_height=min_height,
             vsync=False,
         )
+        dpg.set_viewport_resize_callback(self._rhythm.stay_awake)
         dpg.setup_dearpygui()
         dpg.show_viewport()
         for _ in range(2):
             self._take_in(time.perf_counter())
             dpg.render_dearpygui_frame()
+        self._rhythm.watch()
 
     def close(self) -> None:
         """The one place that ends the context: nothing may call Dear PyGui after it."""
         dpg.destroy_context()
         self._renderer.stop()
+        self._rhythm.close()
 
     def load(self, source: str) -> None:
         """Swap avatars; the present one stays if that fails."""
@@ -140,12 +136,13 @@ class ViewerWindow:
         self._take_in(start_s)
         dpg.render_dearpygui_frame()
         self.drawn_s = time.perf_counter()
+        self._rhythm.count(self.drawn_s - start_s)
         picture_is_new = self.uploads != uploads
         dpg.run_callbacks(dpg.get_callback_queue())
         self._submit(time.perf_counter())
         # Dear PyGui shows a new picture only in the second drawing after it was handed over.
         if not picture_is_new:
-            self._pause(start_s, self.drawn_s - start_s)
+            self._rhythm.pause()
 
     # What keys and buttons do (`actions.Commands`).
 
@@ -240,7 +237,7 @@ class ViewerWindow:
         live, before = self._renderer.poll(), self._live
         self._live = live
         if live is not before:
-            self._stay_awake(now_s)
+            self._rhythm.stay_awake()
         if live.source is not None and live.info is not None and live.info is not before.info:
             self._adopt(ViewerState.of(live.source, live.info))
         if self._debug and live.failure is not None and live.failure is not before.failure:
@@ -272,27 +269,18 @@ class ViewerWindow:
         """Ask for the picture of the state: the quick one at a change, the full one at rest."""
         self._pointer.update()
         if self._pointer.moved:
-            self._stay_awake(now_s)
+            self._rhythm.stay_awake()
         if self._state is None:
             return
         request = self._state.request()
         if request != self._request:
             self._request, self._changed_s = request, now_s
-            self._stay_awake(now_s)
+            self._rhythm.stay_awake()
         changing = now_s - self._changed_s < REST_S and not self._pointer.released
         if self._submitted == (request, False):
             return
         if self._submitted != (request, changing):
             self._submitted = (request, changing)
             self.submissions += 1
-            self._renderer.submit(request, changing, made_for=self._state.info)
-
-    def _stay_awake(self, now_s: float) -> None:
-        self._awake_until_s = now_s + AWAKE_S
-
-    def _pause(self, start_s: float, drawn_s: float) -> None:
-        pace_s = min(max(MIN_FRAME_S, drawn_s / DRAWING_SHARE), MAX_FRAME_S)
-        if time.perf_counter() > self._awake_until_s:
-            pace_s = IDLE_FRAME_S
-        self._wake.wait(max(0.0, start_s + pace_s - time.perf_counter()))
-        self._wake.clear()
+            quick = self._state.quick_choice()
+            self._renderer.submit(request, changing, self._state.info, quick)

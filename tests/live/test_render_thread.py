@@ -11,7 +11,7 @@ from avatar_viewer.live.render_thread import RenderThread
 TIMEOUT_S = 10
 
 
-def load(source, progress):
+def load(source, progress, notify):
     progress("unet")
     if source == "broken":
         raise AvatarError("unet: expected weights, found none")
@@ -236,7 +236,7 @@ def test_a_load_interrupts_a_render_and_its_frame_is_not_shown(live):
 def test_the_status_tells_what_is_loaded_and_a_newer_load_wins():
     at_unet, go_on = threading.Event(), threading.Event()
 
-    def slow_load(source, progress):
+    def slow_load(source, progress, notify):
         progress("unet")
         if source == "slow":
             at_unet.set()
@@ -285,7 +285,7 @@ def test_stop_ends_a_running_render_promptly():
                 time.sleep(0.001)
             return super().render(request, cancelled)
 
-    live = RenderThread(lambda source, progress: Endless())
+    live = RenderThread(lambda source, progress, notify: Endless())
     live.load("endless")
     live.wait(lambda state: state.info is not None, TIMEOUT_S)
     live.submit(request(1))

@@ -70,7 +70,7 @@ def draw(request: RenderRequest) -> np.ndarray:
     return rgb.astype(np.uint8)
 
 
-def load_fake(source: str, progress) -> FakeAvatar:
+def load_fake(source: str, progress, notify) -> FakeAvatar:
     """ "broken..." fails, "slow..." takes a second."""
     progress("unet")
     if "broken" in source:

@@ -12,10 +12,10 @@ from pathlib import Path
 from avatar_viewer.viewer.window import ViewerWindow
 
 
-def load(source, progress):
+def load(source, progress, notify):
     from fake_avatar import load_fake
 
-    return load_fake(source, progress)
+    return load_fake(source, progress, notify)
 
 
 def main(source: str, folder: Path) -> None:

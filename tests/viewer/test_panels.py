@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from fake_avatar import INFO, FakeAvatar
 
-from avatar_viewer.live.render_thread import LiveState
+from avatar_viewer.live.live_state import LiveState
+from avatar_viewer.live.pacing import QuickChoice
 from avatar_viewer.stages import LAYERS, Frame, RenderFailure
 from avatar_viewer.viewer.pad_panel import (
     PAD_PX,
@@ -153,12 +154,35 @@ def test_widgets_show_and_write_the_state(context, state):
     assert dpg.get_value(panel._widgets["steps"]) == 4
     assert tuple(dpg.get_item_configuration(panel._widgets["show"])["items"]) == LAYERS
     for name, value in {"steps": 9, "seed": 5, "show": "depth", "sampler": "lcm"}.items():
-        widget = panel._widgets[name]
-        dpg.get_item_callback(widget)(widget, value, dpg.get_item_user_data(widget))
+        choose(panel, name, value)
         assert getattr(state, name) == value
     state.show = "normal"
     panel.update()
     assert dpg.get_value(panel._widgets["show"]) == "normal"
+
+
+def choose(panel: SettingsPanel, name: str, value) -> None:
+    """As a person does at a widget."""
+    widget = panel._widgets[name]
+    dpg.set_value(widget, value)
+    dpg.get_item_callback(widget)(widget, value, dpg.get_item_user_data(widget))
+
+
+def test_what_is_drawn_while_moving_is_automatic_or_chosen(context, state):
+    panel = SettingsPanel(300, load=lambda source: None)
+    panel.adopt(state)
+    names = ("moving_steps", "moving_reduction")
+    assert [dpg.get_value(panel._widgets[name]) for name in names] == ["auto steps", "auto size"]
+    assert state.quick_choice() == QuickChoice(None, None)
+    choose(panel, "moving_steps", "4 steps")
+    choose(panel, "moving_reduction", "half size")
+    panel.update()
+    assert state.quick_choice() == QuickChoice(4, 2)
+    assert [dpg.get_value(panel._widgets[name]) for name in names] == ["4 steps", "half size"]
+    choose(panel, "moving_steps", "auto steps")
+    assert state.quick_choice() == QuickChoice(None, 2)
+    panel.adopt(ViewerState.of("other", INFO))
+    assert [dpg.get_value(panel._widgets[name]) for name in names] == ["auto steps", "auto size"]
 
 
 def test_a_source_is_loaded_unless_it_is_blank(context):
@@ -198,6 +222,28 @@ def test_a_load_failure_stays_while_the_old_avatar_goes_on(context):
     panel.say("Saved a.png")
     panel.update(live(frames=2, failures=1), 0.2)
     assert panel.message == "Saved a.png"
+
+
+def test_a_notice_is_shown_once_and_not_before_its_avatar(context):
+    panel = StatusPanel(300)
+    loading = LiveState(status="Loading demo", notice="no fast runtime", notices=1)
+    panel.update(loading, 0)
+    assert panel.message == ""
+    panel.say("demo, CC0")
+    loaded = replace(loading, status="")
+    panel.update(loaded, 0.1)
+    assert panel.message == "no fast runtime"
+    panel.say("Saved a.png")
+    panel.update(loaded, 0.2)
+    assert panel.message == "Saved a.png"
+    panel.update(replace(loaded, notices=2), 0.3)  # the same words again
+    assert panel.message == "no fast runtime"
+
+
+def test_a_picture_tells_what_ran_the_networks(context, state):
+    panel = StatusPanel(300)
+    panel.update(live(frames=1, frame=replace(render(state), runtime="openvino")), 0)
+    assert dpg.get_value(panel._runtime) == "openvino"
 
 
 def test_stages_and_their_sum_are_listed(context, state):

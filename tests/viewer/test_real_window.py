@@ -18,7 +18,7 @@ from avatar_viewer.viewer.window import SIZE_PX
 
 pytestmark = pytest.mark.gui
 
-SOURCE_FIELD = (SIDE_LEFT + 150, 340)
+SOURCE_FIELD = (SIDE_LEFT + 150, 369)
 
 
 def test_the_thumbnails_are_the_corners(window):

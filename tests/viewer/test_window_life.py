@@ -1,5 +1,6 @@
 """The real window from its opening to its end, judged by its pixels and what it counted."""
 
+import itertools
 import os
 import time
 from pathlib import Path
@@ -28,10 +29,18 @@ def test_the_window_shows_what_it_loads_and_then_the_avatar(open_window):
 def test_at_rest_nothing_is_submitted_or_uploaded_and_little_is_computed(open_window):
     window = open_window()
     window.wait_for_picture()
+
+    def cpu_s(seconds: float, between=lambda: None) -> float:
+        end_s, before = time.monotonic() + seconds, _cpu_s(window.process.pid)
+        while time.monotonic() < end_s:
+            between()
+            time.sleep(0.1)
+        return _cpu_s(window.process.pid) - before
+
+    places = itertools.cycle((window.in_picture(0.2, 0.2), window.in_picture(0.3, 0.3)))
+    watched_s = cpu_s(4, lambda: window.move_mouse(*next(places)))
     time.sleep(3)
-    before, rest_s = _cpu_s(window.process.pid), 3
-    time.sleep(rest_s)
-    assert (_cpu_s(window.process.pid) - before) / rest_s < 0.5
+    assert cpu_s(4) < watched_s / 2
     window.wait_for_picture()
     counts = window.close()
     assert counts == {"uploads": 2, "submissions": 2}  # the quick picture and the full one

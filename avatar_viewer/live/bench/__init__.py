@@ -1,0 +1,1 @@
+"""Measuring an avatar on this machine."""
