@@ -130,7 +130,11 @@ class Upgraded:
 
 
 class Builder:
-    """Builds programs one after the other, on a thread that ends when there are no more."""
+    """Builds programs one after the other, on a thread that ends when there are no more.
+
+    A process that ends waits for the one that is being built: its thread cannot be stopped, and to
+    be killed in the middle of foreign code would abort the process.
+    """
 
     def __init__(self, name: str, build: Build, say: Callable[[str], None]) -> None:
         self._name, self._build, self._say = name, build, say
@@ -150,7 +154,7 @@ class Builder:
             self._waiting.append(lambda: take(self._build(network, examples)))
             if not self.building:
                 self.building = True
-                threading.Thread(target=self._run, name="build", daemon=True).start()
+                threading.Thread(target=self._run, name="build", daemon=False).start()
 
     def wait(self, timeout_s: float) -> bool:
         with self._changed:
@@ -169,7 +173,8 @@ class Builder:
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._waiting or self.failed:
+                ending = not threading.main_thread().is_alive()
+                if not self._waiting or self.failed or ending:
                     self.building = False
                     self._changed.notify_all()
                     break

@@ -1,6 +1,6 @@
 """The window while somebody drags, measured from inside: what `avatar-viewer bench` runs.
 
-    python -m avatar_viewer.viewer.measured_drag SOURCE SECONDS FIGURES.json STARTED
+    python -m avatar_viewer.viewer.measured_drag SOURCE SECONDS FIGURES.json STARTED RUNTIME
 
 STARTED is `time.time()` when the process was started. Opens the real window, waits for the first
 picture, moves the pad's cursor at every turn of the window's loop, rests, and writes what happened.
@@ -15,21 +15,33 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
+from avatar_viewer.config import RuntimeName
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.render_thread import LiveState, load_avatar
+from avatar_viewer.live.render_thread import LiveState, Renderable, Say, load_avatar
 from avatar_viewer.memory import resident_mb
 from avatar_viewer.viewer.display import prepare_process
 from avatar_viewer.viewer.window import ViewerWindow
 
 REST_S = 3.0
 TIMEOUT_S = 120.0
+BUILD_S = 1800.0
+"""How long a runtime may take to build its programs."""
 
 
-def measure(source: str, seconds: float, started_s: float) -> dict[str, float | list[float]]:
+def measure(
+    source: str, seconds: float, started_s: float, runtime: RuntimeName
+) -> dict[str, float | list[float]]:
     """Figures of one window; `started_s` is when the process began, on `time.time`'s clock."""
     prepare_process()
-    window = ViewerWindow(load_avatar, Path.cwd())
+    loaded: list[Any] = []
+
+    def load(source: str, progress: Say, notify: Say) -> Renderable:
+        loaded.append(load_avatar(source, progress, notify, runtime))
+        return loaded[-1]
+
+    window = ViewerWindow(load, Path.cwd())
     try:
         window.open()
         window_s = time.time() - started_s
@@ -37,6 +49,7 @@ def measure(source: str, seconds: float, started_s: float) -> dict[str, float | 
         _turn_until(window, lambda: window.live.frames > 0 and not window.live.status)
         first_picture_s = time.time() - started_s
         _turn_until(window, lambda: len(window.live.thumbnails) == 4)
+        loaded[-1].runtime.wait_built(BUILD_S)
         drag = _drag(window, seconds)
         _turn_until(window, lambda: window.live.frame is not None and not window.live.frame.preview)
         return {
@@ -97,9 +110,11 @@ def _rest(window: ViewerWindow) -> dict[str, float | list[float]]:
     }
 
 
-def main(source: str, seconds: float, path: Path, started_s: float) -> None:
-    path.write_text(json.dumps(measure(source, seconds, started_s)))
+def main(source: str, seconds: float, path: Path, started_s: float, runtime: RuntimeName) -> None:
+    path.write_text(json.dumps(measure(source, seconds, started_s, runtime)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
+    words = sys.argv[1:]
+    runtime = cast("RuntimeName", words[4])
+    main(words[0], float(words[1]), Path(words[2]), float(words[3]), runtime)

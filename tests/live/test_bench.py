@@ -36,7 +36,7 @@ def few_frames(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "drag_figures", lambda avatar, way: DRAG)
     monkeypatch.setattr(run.Avatar, "load", lambda source, **options: tiny_avatar())
     monkeypatch.setattr(run, "head_figures", lambda source: None)
-    monkeypatch.setattr(run, "window_figures", lambda source: None)
+    monkeypatch.setattr(run, "window_figures", lambda source, runtime: None)
 
 
 def test_all_figures_are_written_and_said(
@@ -126,7 +126,7 @@ def test_the_head_is_measured_over_the_pad(tmp_path: Path):
 
 def test_without_a_display_the_window_is_not_measured(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DISPLAY", raising=False)
-    assert window_figures("steady") is None
+    assert window_figures("steady", "eager") is None
 
 
 def needs_display() -> None:
@@ -139,7 +139,7 @@ def needs_display() -> None:
 def test_a_window_that_cannot_load_ends_the_benchmark():
     needs_display()
     with pytest.raises(AvatarError, match="no/avatar"):
-        window_figures("no/avatar")
+        window_figures("no/avatar", "eager")
 
 
 @pytest.mark.gui
@@ -147,7 +147,7 @@ def test_a_window_that_cannot_load_ends_the_benchmark():
 def test_the_window_is_measured_from_inside(monkeypatch: pytest.MonkeyPatch):
     needs_display()
     monkeypatch.setattr(window, "WINDOW_DRAG_S", 2.0)
-    figures = window_figures(str(DEMO_FOLDER))
+    figures = window_figures(str(DEMO_FOLDER), "eager")
     assert figures is not None
     assert figures["drag_fps"] > 0
     assert 0 < figures["shown_p50_ms"] <= figures["shown_p95_ms"]

@@ -31,7 +31,9 @@ def one_thread():
 
 @pytest.fixture
 def demo_window(display, tmp_path):
-    with WindowDriver("", tmp_path, [sys.executable, "-m", "avatar_viewer"]) as window:
+    with WindowDriver(
+        "", tmp_path, [sys.executable, "-m", "avatar_viewer", "--runtime", "eager"]
+    ) as window:
         yield window
 
 

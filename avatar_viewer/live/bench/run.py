@@ -63,7 +63,8 @@ def _of_avatar(source: str, runtime: RuntimeName, against: bool) -> dict[str, An
     began = time.perf_counter()
     avatar = Avatar.load(source, runtime=runtime, notify=_say)
     figures = measured(avatar, began, against)
-    return {**figures, "head": head_figures(source), "window": window_figures(source)}
+    window = window_figures(source, runtime)
+    return {**figures, "head": head_figures(source), "window": window}
 
 
 def _of_full_size(compute: Compute, runtime: RuntimeName, against: bool) -> dict[str, Any]:

@@ -11,19 +11,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+from avatar_viewer.config import RuntimeName
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.live.bench.frames import percentile
 
 WINDOW_DRAG_S = 8.0
 
 
-def window_figures(source: str) -> dict[str, Any] | None:
+def window_figures(source: str, runtime: RuntimeName) -> dict[str, Any] | None:
     """What `viewer.measured_drag` finds in a window of its own; None where none can open."""
     if not os.environ.get("DISPLAY"):
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
-        words = (source, str(WINDOW_DRAG_S), str(path), str(time.time()))
+        words = (source, str(WINDOW_DRAG_S), str(path), str(time.time()), runtime)
         done = subprocess.run(
             [sys.executable, "-m", "avatar_viewer.viewer.measured_drag", *words],
             stderr=subprocess.PIPE,
