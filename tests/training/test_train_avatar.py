@@ -39,6 +39,7 @@ from avatar_viewer.training.avatar import (
 from avatar_viewer.training.loop import Run
 from avatar_viewer.training.losses import v_loss
 from avatar_viewer.training.views import Batch, ViewOptions, Views
+from avatar_viewer.weights import load_tensors
 
 SIZE_PX = 32
 
@@ -161,6 +162,19 @@ def test_a_missing_corner_is_said_before_training(inputs: Path, tmp_path: Path):
     line = str(caught.value)
     assert line == "corners: expected a training frame of kind or id 'corner: wink', found none"
     assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_a_smaller_control_makes_a_smaller_first_layer(inputs: Path, tmp_path: Path):
+    settings = tiny_training(inputs, tmp_path / "run", steps=1, batch_size=2)
+    settings = replace(settings, control_px_per_latent=2)
+    train_avatar(settings)
+    avatar = Avatar.load(tmp_path / "run" / "avatar", compute=FLOAT32)
+    assert avatar.denoiser.pixels_per_latent == avatar.denoiser.fold_factor == 2
+    kept = next((tmp_path / "run").glob("views-*/*.st"))
+    assert load_tensors(kept)["mask"].shape == (SIZE_PX // 2, SIZE_PX // 2)
+    for pixels in (3, 8):
+        with pytest.raises(AvatarError, match="control_px_per_latent: expected a divisor of 4"):
+            train_avatar(replace(settings, control_px_per_latent=pixels))
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

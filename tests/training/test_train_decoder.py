@@ -16,12 +16,14 @@ from tiny_training import write_inputs
 
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.diffusion.moving_planes import MouthSheets
+from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import ExpressionCode, RenderRequest
 from avatar_viewer.training import decoder as training
 from avatar_viewer.training.decoder import DecoderTraining, train_decoder
 from avatar_viewer.training.loop import LoopConfig
+from avatar_viewer.weights import load_network
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,23 @@ def test_training_starts_from_a_decoder(inputs: Path, tmp_path: Path):
         line = (tmp_path / name / "log.jsonl").read_text().splitlines()[0]
         losses.append(json.loads(line)["loss"])
     assert losses[1] < 0.5 * losses[0]
+
+
+def test_planes_and_sheets_of_a_decoder_of_other_sizes_are_taken(inputs: Path, tmp_path: Path):
+    train_decoder(settings(inputs, tmp_path / "first", 4))
+    first = tmp_path / "first" / "avatar" / "decoder"
+    slim = replace(settings(inputs, tmp_path / "slim", 1), channels=(8,), features_from=first)
+    frozen = replace(slim, loop=replace(slim.loop, learning_rate=0.0), plane_learning_rate=0.0)
+    train_decoder(frozen)
+    given, taken = (
+        load_network(RiggedDecoder, folder).state_dict()
+        for folder in (first, tmp_path / "slim" / "avatar" / "decoder")
+    )
+    features = [name for name in given if name.startswith(("triplane.", "eyes.", "mouth."))]
+    assert features and all(torch.equal(given[name], taken[name]) for name in features)
+    assert taken["enter.weight"].shape != given["enter.weight"].shape
+    with pytest.raises(AvatarError, match=r"features_from: .* a decoder with triplane of the same"):
+        train_decoder(replace(slim, out=tmp_path / "other", plane_resolution=12))
 
 
 def test_the_rendered_layers_know_the_decoder(inputs: Path, tmp_path: Path):
