@@ -12,6 +12,8 @@ import sys
 from avatar_viewer.errors import AvatarError
 
 HEADLESS_COMMAND = "avatar-viewer render --out F.png"
+_answered: set[str] = set()
+"""Displays that this process is connected to."""
 
 
 def require_display() -> None:
@@ -25,11 +27,14 @@ def require_display() -> None:
         raise _no_window(f"DISPLAY: expected an X display, found {found}")
     x11 = _library("libX11.so.6", "libx11-6")
     _library("libGL.so.1", "libgl1")
+    if name in _answered:
+        return
     x11.XOpenDisplay.restype = ctypes.c_void_p
-    connection = x11.XOpenDisplay(None)
-    if not connection:
+    # It stays open: some servers (Xvfb) begin anew when their last client goes, and would not
+    # answer the window that opens next.
+    if not x11.XOpenDisplay(None):
         raise _no_window(f"DISPLAY: expected an X display, found no answer from {name}")
-    x11.XCloseDisplay(ctypes.c_void_p(connection))
+    _answered.add(name)
 
 
 def _library(name: str, debian_package: str) -> ctypes.CDLL:
