@@ -19,6 +19,7 @@ from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
 from avatar_viewer.config import RuntimeName
 from avatar_viewer.device import Compute, best_compute
 from avatar_viewer.diffusion.autoencoder import pixels_per_latent, to_uint8
+from avatar_viewer.diffusion.feature_picture import feature_picture
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.diffusion.runtime import (
     Decoding,
@@ -324,7 +325,7 @@ class Avatar:
         gbuffer = self._gbuffer(request, stage_ms)
         with _timed(stage_ms, "shade"):
             if request.show == "features":
-                return self._features(gbuffer)
+                return feature_picture(gbuffer, self.denoiser.triplane, self.head.head.vertices)
             box = self.denoiser.triplane.config
             return shade(gbuffer, request.show, (box["box_min"], box["box_max"]))
 
@@ -339,26 +340,6 @@ class Avatar:
         mesh = self._meshes.get(self._pose(request), pose)
         with _timed(stage_ms, "raster"):
             return rasterize(mesh, request.camera)
-
-    def _features(self, gbuffer: GBuffer) -> np.ndarray:
-        """The rigged features' first three principal components as red, green and blue."""
-        if self.denoiser.triplane.features == 0:
-            raise AvatarError("features: expected an avatar with planes, found one without")
-        basis, mean, spread = self._feature_basis()
-        rgb = torch.ones((*gbuffer.mask.shape, 3), device=gbuffer.mask.device)
-        features = self.denoiser.triplane(gbuffer.canonical[gbuffer.mask])
-        rgb[gbuffer.mask] = 0.5 + (features - mean) @ basis / (4 * spread)
-        return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-
-    def _feature_basis(self) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.denoiser.triplane(self.head.head.vertices)
-        mean = features.mean(0)
-        values, vectors = torch.linalg.eigh((features - mean).T @ (features - mean))
-        basis = vectors[:, -3:].flip(1)
-        # An eigenvector's sign is arbitrary; fix it so that colours never flip.
-        basis = basis * basis.sum(0).sign()
-        # Rounding makes the variance of a constant feature a little less than zero.
-        return basis, mean, (values[-3:].flip(0) / len(features)).clamp(min=1e-12).sqrt()
 
     @property
     def pixels_per_bottleneck(self) -> int:
