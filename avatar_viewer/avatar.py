@@ -41,7 +41,6 @@ from avatar_viewer.stages import (
     ExpressionCode,
     Frame,
     GBuffer,
-    HeadMesh,
     RenderRequest,
 )
 
@@ -99,7 +98,6 @@ class Avatar:
         self.info, self.head, self.denoiser, self.vae, self.schedule = parts[:5]
         self.decoder = parts.decoder
         self._make_runtime = make_runtime
-        self._meshes: Kept[HeadMesh] = Kept()
         self._steering: Kept[tuple[Tensor, Tensor]] = Kept()
         self._surfaces: Kept[tuple[Tensor, ...]] = Kept()
 
@@ -173,7 +171,8 @@ class Avatar:
 
     def forget(self) -> None:
         """Empty the caches: the next picture is made anew."""
-        for kept in (self._meshes, self._steering, self._surfaces):
+        self.head.forget()
+        for kept in (self._steering, self._surfaces):
             kept.clear()
 
     def save(self, folder: Path) -> None:
@@ -333,11 +332,8 @@ class Avatar:
         return image.to(self.compute.dtype).contiguous(memory_format=torch.channels_last)
 
     def _gbuffer(self, request: RenderRequest, stage_ms: dict[str, float]) -> GBuffer:
-        def pose() -> HeadMesh:
-            with _timed(stage_ms, "head"):
-                return self.head.pose_whole(request.expression, exact=request.exact_head)
-
-        mesh = self._meshes.get(self._pose(request), pose)
+        with _timed(stage_ms, "head"):
+            mesh = self.head.pose_whole(request.expression, exact=request.exact_head)
         with _timed(stage_ms, "raster"):
             return rasterize(mesh, request.camera)
 

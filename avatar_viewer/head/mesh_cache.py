@@ -64,6 +64,10 @@ class HeadPoser:
         self._meshes.move_to_end(key)
         return self._meshes[key]
 
+    def forget(self) -> None:
+        """Pose each expression anew."""
+        self._meshes.clear()
+
     def pose_whole(self, expression: ExpressionCode, *, exact: bool = True) -> HeadMesh:
         """The posed head and the hull as one mesh, the hull's vertices and faces last."""
         head = self.pose(expression, exact=exact)
