@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
@@ -32,7 +31,7 @@ from avatar_viewer.diffusion.runtime import (
 from avatar_viewer.diffusion.samplers import initial_noise, sample
 from avatar_viewer.diffusion.step import Step
 from avatar_viewer.errors import AvatarError, one_line
-from avatar_viewer.raster.camera import world_rays
+from avatar_viewer.raster.camera import crop_and_resize, network_camera, scaled_camera, world_rays
 from avatar_viewer.raster.gbuffer import rasterize
 from avatar_viewer.raster.shading import shade
 from avatar_viewer.stages import (
@@ -348,35 +347,6 @@ class Avatar:
         factor = pixels_per_latent(self.vae)
         channels = self.denoiser.unet.config["in_channels"]
         return initial_noise((1, channels, camera.height // factor, camera.width // factor), seed)
-
-
-def network_camera(camera: Camera, resolution_px: int, multiple_px: int) -> Camera:
-    """The same view in a size that the networks take: trained height, width rounded up.
-
-    The networks know faces at the size that they were trained on, so other sizes are resampled
-    from that.
-    """
-    width = resolution_px * camera.width / camera.height
-    return replace(camera, height=resolution_px, width=-int(-width // multiple_px) * multiple_px)
-
-
-def scaled_camera(camera: Camera, scale: float) -> Camera:
-    """The same view in a picture `scale` times as large."""
-    return replace(camera, width=round(camera.width * scale), height=round(camera.height * scale))
-
-
-def crop_and_resize(rgb: np.ndarray, camera: Camera) -> np.ndarray:
-    """Undo `network_camera`: [H',W',3] uint8 -> [H,W,3] of the wanted camera."""
-    height, width = rgb.shape[:2]
-    if (height, width) == (camera.height, camera.width):
-        return rgb
-    margin = (width - height * camera.width / camera.height) / 2
-    picture = Image.fromarray(rgb).resize(
-        (camera.width, camera.height),
-        Image.Resampling.LANCZOS,
-        box=(margin, 0, width - margin, height),
-    )
-    return np.asarray(picture)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar_viewer.avatar import crop_and_resize, network_camera, scaled_camera
 from avatar_viewer.avatar_folder import Parts
 from avatar_viewer.device import Compute
 from avatar_viewer.diffusion.autoencoder import decode, pixels_per_latent, to_uint8
@@ -21,7 +20,7 @@ from avatar_viewer.diffusion.conditioning import plain_folded_control
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.diffusion.samplers import initial_noise, sample
 from avatar_viewer.head.mesh_cache import HeadPoser
-from avatar_viewer.raster.camera import world_rays
+from avatar_viewer.raster.camera import crop_and_resize, network_camera, scaled_camera, world_rays
 from avatar_viewer.raster.gbuffer import rasterize, torch_vertex_normals
 from avatar_viewer.stages import Camera, Conditioning, GBuffer, HeadMesh, RenderRequest
 

@@ -17,14 +17,12 @@ from torch import nn
 from avatar_viewer.avatar import (
     KEPT_VIEWS,
     Avatar,
-    crop_and_resize,
-    network_camera,
     resolve,
 )
 from avatar_viewer.avatar_info import Corner
 from avatar_viewer.diffusion.autoencoder import with_fold
 from avatar_viewer.errors import AvatarError, RenderCancelled
-from avatar_viewer.raster.camera import Orbit
+from avatar_viewer.raster.camera import Orbit, crop_and_resize, network_camera
 from avatar_viewer.stages import LAYERS, REDUCTIONS, SAMPLERS, ExpressionCode, RenderRequest
 
 STAGES = ["head", "raster", "condition", "denoise", "decode"]

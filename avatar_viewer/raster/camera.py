@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
@@ -152,3 +153,32 @@ def world_rays(camera: Camera, device: torch.device | None = None) -> Rays:
     right, up, back = matrix[:3, :3]
     direction = x[None, :, None] * right + (y[:, None, None] * up - back)
     return Rays(-matrix[:3, 3] @ matrix[:3, :3], direction)
+
+
+def network_camera(camera: Camera, resolution_px: int, multiple_px: int) -> Camera:
+    """The same view in a size that the networks take: trained height, width rounded up.
+
+    The networks know faces at the size that they were trained on, so other sizes are resampled
+    from that.
+    """
+    width = resolution_px * camera.width / camera.height
+    return replace(camera, height=resolution_px, width=-int(-width // multiple_px) * multiple_px)
+
+
+def scaled_camera(camera: Camera, scale: float) -> Camera:
+    """The same view in a picture `scale` times as large."""
+    return replace(camera, width=round(camera.width * scale), height=round(camera.height * scale))
+
+
+def crop_and_resize(rgb: np.ndarray, camera: Camera) -> np.ndarray:
+    """Undo `network_camera`: [H',W',3] uint8 -> [H,W,3] of the wanted camera."""
+    height, width = rgb.shape[:2]
+    if (height, width) == (camera.height, camera.width):
+        return rgb
+    margin = (width - height * camera.width / camera.height) / 2
+    picture = Image.fromarray(rgb).resize(
+        (camera.width, camera.height),
+        Image.Resampling.LANCZOS,
+        box=(margin, 0, width - margin, height),
+    )
+    return np.asarray(picture)
