@@ -220,22 +220,28 @@ class Avatar:
             )
         stage_ms: dict[str, float] = {}
         if request.show == "image":
-            rgb = crop_and_resize(self._image(request, cancelled, stage_ms), request.camera)
+            rgb, opacity = self._image(request, cancelled, stage_ms)
         else:
-            rgb = self._layer(request, stage_ms)
-        return Frame(request, rgb, stage_ms, runtime=self.runtime.label)
+            rgb, opacity = self._layer(request, stage_ms), None
+        return Frame(request, rgb, stage_ms, runtime=self.runtime.label, opacity=opacity)
 
     def _image(
         self, request: RenderRequest, cancelled: Callable[[], bool], stage_ms: dict[str, float]
-    ) -> np.ndarray:
-        request, drawn = self._for_networks(request)
-        latents = self._denoised(request, cancelled, stage_ms)
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Colours over white, and opacity where the decoder tells it."""
+        denoised, drawn = self._for_networks(request)
+        latents = self._denoised(denoised, cancelled, stage_ms)
         surface = self._surface(drawn, stage_ms)
         with _timed(stage_ms, "decode"):
-            rgb = self.runtime.decode(self._decoder_of(request), latents, *surface)
-            if not bool(rgb.sum().isfinite()):
+            picture = self.runtime.decode(self._decoder_of(request), latents, *surface)
+            if not bool(picture.sum().isfinite()):
                 raise AvatarError("picture: expected finite colours, found NaN or inf")
-            return to_uint8(rgb[0]).cpu().numpy()
+            channels = to_uint8(picture[0]).cpu().numpy()
+            opacity = channels[..., 3] if channels.shape[2] == 4 else None
+            return (
+                crop_and_resize(np.ascontiguousarray(channels[..., :3]), request.camera),
+                None if opacity is None else crop_and_resize(opacity, request.camera),
+            )
 
     def _for_networks(self, request: RenderRequest) -> tuple[RenderRequest, RenderRequest]:
         """The same view in the size that is denoised, and in the one that is drawn."""

@@ -51,7 +51,7 @@ def plain_render(
         rgb = decode(parts.tiny, latents)
     else:
         rgb = decode(parts.vae, latents)
-    return crop_and_resize(to_uint8(rgb[0].clamp(-1, 1)).cpu().numpy(), request.camera)
+    return crop_and_resize(to_uint8(rgb[0, :3].clamp(-1, 1)).cpu().numpy(), request.camera)
 
 
 def _posed(head: HeadPoser, request: RenderRequest) -> HeadMesh:

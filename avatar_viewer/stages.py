@@ -256,13 +256,15 @@ class Frame:
 
     request: RenderRequest
     rgb: np.ndarray
-    """[H,W,3] uint8, display space (sRGB)."""
+    """[H,W,3] uint8, display space (sRGB), over white."""
     stage_ms: dict[str, float] = field(default_factory=dict, compare=False)
     """Milliseconds by stage, in the order of the flow."""
     preview: bool = False
     """Whether a better frame of the same view will follow."""
     runtime: str = ""
     """What ran the networks."""
+    opacity: np.ndarray | None = None
+    """[H,W] uint8, how much of each pixel is the head; None where nothing tells it."""
 
     def __post_init__(self) -> None:
         expected = (self.request.camera.height, self.request.camera.width, 3)
@@ -272,6 +274,9 @@ class Frame:
             f"uint8 {expected}",
             f"{self.rgb.dtype} {self.rgb.shape}",
         )
+        if self.opacity is not None:
+            found = self.opacity.shape
+            _expect(found == expected[:2], "opacity", f"shape {expected[:2]}", found)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ class FrameRecord:
             )
         )
 
+    def opacity(self, size_px: int) -> np.ndarray:
+        """[size,size] uint8, in the size in which `rgb` is."""
+        opacity = Image.fromarray(np.round(self.alpha() * 255).astype(np.uint8))
+        return np.array(opacity.resize((size_px, size_px), Image.Resampling.BOX))
+
     def alpha(self) -> np.ndarray:
         """[H,H] float32 in 0..1, in the picture's own size."""
         return self._rgba()[..., 3]

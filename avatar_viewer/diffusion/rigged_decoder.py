@@ -54,13 +54,15 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         mouth_channels: int = 0,
         mouth_centre: tuple[float, float, float] = (0.0, -0.13, 0.33),
         mouth_radius: float = 0.08,
+        alpha: bool = False,
         box_min: tuple[float, float, float] = (-1.0, -1.0, -1.0),
         box_max: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         """Each of the `channels` is a level with so many `blocks`; all but the last are followed by
         a doubling of the resolution. The box is the one that the planes span. With `eye_channels`
         the last four numbers of a code are gaze; `eye_centres` are then those of the left and the
-        right eye, in world units. With `mouth_channels` sheets of features lie where teeth are."""
+        right eye, in world units. With `mouth_channels` sheets of features lie where teeth are.
+        With `alpha` a fourth channel tells how opaque the head is at each pixel."""
         super().__init__()
         self.triplane = TriPlane(plane_channels, plane_resolution, box_min, box_max)
         # Fine planes have places that no training picture shows: nothing rather than noise there.
@@ -78,7 +80,7 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         moving = [count for count in (eye_channels, mouth_features) if count > 0]
         self.pixel_channels = [GEOMETRY_CHANNELS + self.triplane.features, *moving]
         """Of the surface everywhere, then of the eyes and of the mouth where there are any."""
-        surface = sum(self.pixel_channels) * fold**2
+        surface, colours = sum(self.pixel_channels) * fold**2, (4 if alpha else 3) * fold**2
         self.expression = nn.Sequential(nn.Linear(code_dim, code_features), nn.SiLU())
         self.enter = nn.Conv2d(latent_channels, channels[0], 3, padding=1)
         self.levels = nn.ModuleList(
@@ -89,9 +91,14 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             nn.Conv2d(below, above, 3, padding=1) for below, above in pairwise(channels)
         )
         self.surface = nn.Conv2d(surface, channels[-1], 1)
-        self.texture = nn.Conv2d(surface, 3 * fold**2, 1)
-        self.leave = nn.Conv2d(channels[-1], 3 * fold**2, 3, padding=1)
+        self.texture = nn.Conv2d(surface, colours, 1)
+        self.leave = nn.Conv2d(channels[-1], colours, 3, padding=1)
         self._kept: tuple[list[tuple[int, int]], tuple[Tensor, ...]] | None = None
+
+    @property
+    def colours(self) -> int:
+        """Channels of the decoded picture: three, and opacity where it is told."""
+        return 4 if self.config["alpha"] else 3
 
     @property
     def pixels_per_latent(self) -> int:
@@ -100,7 +107,7 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
 
     def look_up(self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor) -> Tensor:
         """G-buffers of B pictures in the pictures' own size, their pixels' rays, and codes [B,E] ->
-        what `forward` takes of them: [B,C + 3*fold² + 1,H/fold,W/fold].
+        what `forward` takes of them: [B,C + colours*fold² + 1,H/fold,W/fold].
 
         These are what the convolutions `surface` and `texture` answer, and how many of a block's
         pixels show the mouth's inside. Where nothing is learned, a CPU looks only at blocks that
@@ -189,10 +196,11 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         return replace(gbuffer, canonical=canonical)
 
     def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:
-        """Latents [B,C,h,w], what was looked up, and codes [B,E] -> [B,3,H,W], -1..1 but for
-        overshoots."""
+        """Latents [B,C,h,w], what was looked up, and codes [B,E] -> [B,colours,H,W], -1..1
+        but for overshoots: the picture over white and its opacity."""
         code, fold = self.expression(codes), self.config["fold"]
-        features, texture, inside = surface.split([self.config["channels"][-1], 3 * fold**2, 1], 1)
+        parts = (self.config["channels"][-1], self.colours * fold**2, 1)
+        features, texture, inside = surface.split(parts, 1)
         if self.mouth is not None:
             latents = latents * ~self._in_mouth(inside)
         x = self.enter(latents)
@@ -226,9 +234,23 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             for name in ("surface.weight", "texture.weight"):
                 last[name] = _sums_over_cells(last[name], cells)
             for name in ("texture.weight", "texture.bias", "leave.weight", "leave.bias"):
-                last[name] = _means_over_cells(last[name], cells)
+                last[name] = _means_over_cells(last[name], (self.colours, *cells))
             small.load_state_dict(last, strict=False, assign=True)
         return small
+
+    def with_alpha(self) -> RiggedDecoder:
+        """The same decoder with a channel of opacity, which is to be learned: half at first."""
+        # Without this entry, in which diffusers notes what it would set back to its defaults.
+        config = {name: given for name, given in self.config.items() if name[0] != "_"}
+        opaque = RiggedDecoder.from_config({**config, "alpha": True})
+        assert isinstance(opaque, RiggedDecoder)
+        state = self.state_dict()
+        for layer in ("texture", "leave"):
+            for name in (f"{layer}.weight", f"{layer}.bias"):
+                more = state[name].new_zeros(self.config["fold"] ** 2, *state[name].shape[1:])
+                state[name] = torch.cat([state[name], more])
+        opaque.load_state_dict(state)
+        return opaque
 
     def _in_mouth(self, inside: Tensor) -> Tensor:
         """[B,1,h,w] bool: latents that see the mouth's inside, or stand beside one that does.
@@ -246,8 +268,8 @@ def _sums_over_cells(weight: Tensor, cells: Sequence[int]) -> Tensor:
 
 
 def _means_over_cells(weight: Tensor, cells: Sequence[int]) -> Tensor:
-    """[3*fold²,...], for the pixels of a block -> [3*(fold/factor)²,...]."""
-    return weight.float().unflatten(0, (3, *cells)).mean(dim=(2, 4)).flatten(0, 2).to(weight)
+    """[colours*fold²,...], for the pixels of a block -> [colours*(fold/factor)²,...]."""
+    return weight.float().unflatten(0, cells).mean(dim=(2, 4)).flatten(0, 2).to(weight)
 
 
 class Level(nn.ModuleList):

@@ -44,7 +44,7 @@ class Decoding(nn.Module):
 
     def forward(self, latents: Tensor, *surface_and_codes: Tensor) -> Tensor:
         """Latents [B,C,h,w], and for a rigged decoder what it looked up and codes [B,E] ->
-        [B,3,H,W] in -1..1."""
+        [B,3,H,W] in -1..1, with opacity as a fourth channel where the decoder tells it."""
         if isinstance(self.decoder, RiggedDecoder):
             return self.decoder(latents, *surface_and_codes).clamp(-1, 1)
         return decode(self.decoder, latents)
@@ -83,7 +83,7 @@ class Runtime:
         return self._steps[teacher](latents, timestep, embedded, tokens)
 
     def decode(self, which: Hashable, latents: Tensor, *surface_and_codes: Tensor) -> Tensor:
-        """Latents, and what a rigged decoder takes besides -> [B,3,H,W] in -1..1."""
+        """Latents, and what a rigged decoder takes besides -> as `Decoding` answers."""
         return self._decoders[which](latents, *surface_and_codes)
 
     @property

@@ -171,7 +171,8 @@ def scaled_camera(camera: Camera, scale: float) -> Camera:
 
 
 def crop_and_resize(rgb: np.ndarray, camera: Camera) -> np.ndarray:
-    """Undo `network_camera`: [H',W',3] uint8 -> [H,W,3] of the wanted camera."""
+    """Undo `network_camera`: [H',W',3] or [H',W'] uint8 -> as many rows and columns as the wanted
+    camera has."""
     height, width = rgb.shape[:2]
     if (height, width) == (camera.height, camera.width):
         return rgb

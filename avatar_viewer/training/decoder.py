@@ -33,6 +33,7 @@ from avatar_viewer.raster.camera import world_rays
 from avatar_viewer.stages import GBuffer, Rays
 from avatar_viewer.training.avatar import save_avatar
 from avatar_viewer.training.loop import LoopConfig, Run
+from avatar_viewer.training.losses import dissimilarity
 from avatar_viewer.training.shots import Shots, Source, Window, latents_digest
 from avatar_viewer.training.vae import detail_places
 from avatar_viewer.weights import load_network
@@ -72,6 +73,8 @@ class DecoderTraining:
     the project's own."""
     mouth_channels: int = 4
     """Features of each row of teeth; 0 as above."""
+    alpha: bool = True
+    """Whether opacity is learned too, so that the picture can stand on any background."""
     plane_learning_rate: float = 1e-2
     latent_noise: float = 0.1
     """Largest standard deviation of what is added to latents, which are of about unit variance."""
@@ -81,6 +84,8 @@ class DecoderTraining:
     """How far around, as a part of the picture's height."""
     edge_weight: float = 1.0
     square_weight: float = 10.0
+    structure_weight: float = 0.0
+    """Of 1 - SSIM, which keeps strands and pores where the other errors would rather blur them."""
     smoothness: float = 0.0
     """Weight of differences between neighbouring texels of the planes: what is seldom seen, as the
     inside of the mouth, is otherwise noise."""
@@ -124,6 +129,7 @@ def train_decoder(config: DecoderTraining) -> None:
         windows = _drawn_windows(config, shots, places, generator)
         latents = torch.stack([_noisy_latents(shots, w, config, generator) for w in windows])
         truth = torch.stack([w.of_picture(shots.picture(w.index)) for w in windows])
+        truth = truth[:, : decoder.colours]
         weights = torch.stack(
             [w.of_picture(_weights(places[w.index], config, shots.size_px)) for w in windows]
         )
@@ -138,7 +144,7 @@ def train_decoder(config: DecoderTraining) -> None:
             window = Window(index, 0, 0, held_out.size_px)
             latents = held_out.latents(index, "quick")[None]
             found = _decoded(decoder, held_out, [window], latents, run.device)[0].clamp(-1, 1).cpu()
-            rows.append((held_out.picture(index), found))
+            rows.append((held_out.picture(index)[:3], found[:3]))
         errors = [(a - b).square().mean().item() / 4 for a, b in rows]
         print(f"step {run.step}: PSNR on test {-10 * np.log10(errors).mean():.2f} dB", flush=True)
         picture = torch.cat([torch.cat(list(to_uint8(torch.stack(row))), 0) for row in rows], 1)
@@ -152,6 +158,8 @@ def train_decoder(config: DecoderTraining) -> None:
 def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
     if config.start is not None:
         decoder = load_network(RiggedDecoder, config.start)
+        if config.alpha and not decoder.config["alpha"]:
+            decoder = decoder.with_alpha()
         return decoder.requires_grad_(True)
     levels = len(config.channels) - 1
     fold, rest = divmod(pixels_per_latent(avatar.vae), 2**levels)
@@ -171,6 +179,7 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
         plane_resolution=config.plane_resolution,
         eye_channels=config.eye_channels,
         mouth_channels=config.mouth_channels,
+        alpha=config.alpha,
         box_min=tuple(box["box_min"]),
         box_max=tuple(box["box_max"]),
     )
@@ -298,14 +307,18 @@ def start_jaw(mouth: MouthSheets, poser: HeadPoser, expressions: Sequence[Tensor
 
 
 def _loss(found: Tensor, truth: Tensor, weight: Tensor, config: DecoderTraining) -> Tensor:
-    """As of the autoencoder (`training.vae`), weighted by pixel, without its KL."""
+    """As of the autoencoder (`training.vae`), weighted by pixel, without its KL; and structure of
+    the colours."""
     error = (found - truth).abs()
     edges = sum(
         ((found.diff(dim=axis) - truth.diff(dim=axis)).abs() * weight.narrow(axis, 1, size)).mean()
         for axis, size in ((2, found.shape[2] - 1), (3, found.shape[3] - 1))
     )
     pixels = (error + config.square_weight * error.square()) * weight
-    return pixels.mean() + config.edge_weight * edges
+    loss = pixels.mean() + config.edge_weight * edges
+    if config.structure_weight > 0:
+        loss = loss + config.structure_weight * dissimilarity(found[:, :3], truth[:, :3], weight)
+    return loss
 
 
 def roughness(planes: Tensor) -> Tensor:

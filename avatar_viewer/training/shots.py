@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,10 +43,11 @@ class Shots:
         return len(self.person.records)
 
     def picture(self, index: int) -> Tensor:
-        """[3,H,W] in -1..1."""
+        """[4,H,W] in -1..1: the picture over white, and its opacity."""
         if index not in self._pictures:
-            rgb = self.person.records[index].rgb(self.size_px)
-            self._pictures[index] = torch.from_numpy(rgb).permute(2, 0, 1)
+            record = self.person.records[index]
+            picture = np.dstack([record.rgb(self.size_px), record.opacity(self.size_px)])
+            self._pictures[index] = torch.from_numpy(picture).permute(2, 0, 1)
         return to_signed(self._pictures[index])
 
     def gbuffer(self, index: int) -> GBuffer:
@@ -73,7 +75,7 @@ class Shots:
     @torch.no_grad()
     def _latents(self, index: int, record: FrameRecord, source: Source) -> Tensor:
         if source == "encoded":
-            return encode(self.avatar.vae, self.picture(index)[None])[0]
+            return encode(self.avatar.vae, self.picture(index)[None, :3])[0]
         info = self.avatar.info
         request = RenderRequest(
             self.person.expression(record),

@@ -267,3 +267,18 @@ def test_a_smaller_decoder_shares_what_is_large(decoder: RiggedDecoder):
 def test_a_factor_that_does_not_divide_is_named(decoder: RiggedDecoder, factor: int):
     with pytest.raises(AvatarError, match=f"factor: expected a divisor of .* 2, found {factor}"):
         decoder.smaller(factor)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("factor", [1, 2])
+def test_opacity_joins_without_a_change_of_the_picture(decoder: RiggedDecoder, factor: int):
+    opaque = decoder.with_alpha()
+    latents, codes = torch.randn(1, 4, 8, 8), torch.randn(1, 6)
+    pictures = []
+    for each in (decoder.smaller(factor), opaque.smaller(factor)):
+        gbuffer, rays = scene()
+        small = GBuffer(*(t[::factor, ::factor] for t in vars(gbuffer).values()))
+        of_pixels = Rays(rays.origin, rays.direction[::factor, ::factor])
+        pictures.append(each(latents, each.look_up([small], [of_pixels], codes), codes))
+    torch.testing.assert_close(pictures[1][:, :3], pictures[0], atol=1e-5, rtol=1e-5)
+    assert pictures[1].shape[1] == 4 and not pictures[1][:, 3].any()
