@@ -2,8 +2,9 @@
 
 Latent consistency distillation (Luo et al. 2023; without guidance, as the paper renders): from two
 neighbouring points of the teacher's path from noise to picture the student must answer the same
-clean latents. Planes, expression tokens and prompt are the teacher's, so what steers both is
-computed once.
+clean latents. A student that answers the same wrong ones everywhere would be consistent too, and
+small networks drift there; so the true latents, which training pictures have, tie it down. Planes,
+expression tokens and prompt are the teacher's, so what steers both is computed once.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class DistillTraining:
     """Random enlargements of each picture that are trained on beside the picture itself."""
     teacher_steps: int = 20
     """Of the teacher's path; it is compared at this number too."""
+    truth_weight: float = 1.0
+    """Of the distance to the true latents, beside that to the student's own at the next point."""
     huber: float = 0.03
     """Where errors of latents begin to count linearly rather than squared."""
     pure_noise_share: float = 0.5
@@ -65,6 +68,8 @@ class DistillTraining:
         for name in ("batch_size", "teacher_steps"):
             if getattr(self, name) < 1:
                 raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        if self.truth_weight < 0:
+            raise AvatarError(f"truth_weight: expected 0 or more, found {self.truth_weight}")
         if not self.huber > 0:
             raise AvatarError(f"huber: expected more than 0, found {self.huber}")
         if not 0 <= self.pure_noise_share <= 1:
@@ -129,7 +134,8 @@ def consistency_loss(
     config: DistillTraining,
     generator: torch.Generator,
 ) -> Tensor:
-    """How far the student's clean latents are from its own, one teacher's step nearer to them.
+    """How far the student's clean latents are from its own, one teacher's step nearer to them, and
+    from the true ones.
 
     With v-prediction the answer at time 0 is the latents themselves, whatever the network, which is
     the boundary that consistency needs (Song et al. 2023, eq. 5).
@@ -153,7 +159,11 @@ def consistency_loss(
         )
         target = _clean(less_noisy, student(less_noisy, later, conditioning).float(), after)
     found = _clean(noisy, student(noisy, times, conditioning).float(), now)
-    return functional.huber_loss(found, target, delta=config.huber) / config.huber
+
+    def distance(wanted: Tensor) -> Tensor:
+        return functional.huber_loss(found, wanted, delta=config.huber) / config.huber
+
+    return distance(target) + config.truth_weight * distance(latents)
 
 
 def _clean(noisy: Tensor, v: Tensor, alpha_bar: Tensor) -> Tensor:
