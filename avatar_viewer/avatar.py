@@ -95,7 +95,7 @@ class Avatar:
         """Without a rigged decoder among its parts the autoencoder's own draws the pictures."""
         self.parts, self.compute = parts, compute
         self.info, self.head, self.denoiser, self.vae, self.schedule = parts[:5]
-        self.decoder = parts.decoder
+        self.decoder, self.expressions = parts.decoder, parts.expressions
         self._make_runtime = make_runtime
         self._steering: Kept[tuple[Tensor, Tensor]] = Kept()
         self._surfaces: Kept[tuple[Tensor, ...]] = Kept()

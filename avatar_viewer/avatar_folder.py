@@ -35,6 +35,7 @@ from avatar_viewer.diffusion.samplers import REGRESSION
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map, save_arkit_map
+from avatar_viewer.head.expression_space import ExpressionSpace, load_directions
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.head.storage import (
@@ -69,6 +70,8 @@ class Parts(NamedTuple):
     """Distilled from `denoiser` to need fewer steps; it shares planes, tokens and prompt."""
     tiny: AutoencoderTiny | None = None
     """Decodes the same latents as `vae`, faster."""
+    expressions: ExpressionSpace = ExpressionSpace()
+    """What sliders turn."""
 
 
 def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) -> Parts:
@@ -93,7 +96,9 @@ def load_parts(folder: Path, compute: Compute, progress: Callable[[str], None]) 
         student = Denoiser(triplane, encoder, *_load_steering(folder / STUDENT_FOLDER, compute))
     has_tiny = (folder / TINY_FOLDER).is_dir()
     tiny = load_network(AutoencoderTiny, folder / TINY_FOLDER, compute.dtype) if has_tiny else None
-    parts = Parts(info, head, denoiser, vae, schedule, decoder, student, tiny)
+    directions = load_directions(folder / "head", head.nphm.expression_dim)
+    expressions = ExpressionSpace(directions, head.arkit_map)
+    parts = Parts(info, head, denoiser, vae, schedule, decoder, student, tiny, expressions)
     _check_fit(folder, parts)
     layout: dict[str, Any] = {"memory_format": torch.channels_last}
     for network in (denoiser, vae, student, tiny):
@@ -255,7 +260,7 @@ def _check_decoder(folder: Path, decoder: RiggedDecoder, parts: Parts) -> None:
 
 def _check_fit(folder: Path, parts: Parts) -> None:
     """That the parts of a folder belong together."""
-    info, head, denoiser, vae, _, decoder, student, tiny = parts
+    info, head, denoiser, vae, _, decoder, student, tiny, _ = parts
     unet, size_px = denoiser.unet.config, pixels_per_latent(vae)
     encoder = denoiser.encoder.config
     for what, expected, found in (

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from avatar_viewer.commands.base import PROGRAM, Command, Optional, Source
-from avatar_viewer.config import DEMO_FOLDER, RuntimeName
+from avatar_viewer.config import RuntimeName
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.live.still import Picture
 
@@ -20,7 +20,10 @@ from avatar_viewer.live.still import Picture
 class View(Command):
     """Open the viewer."""
 
-    ckpt: Source = None
+    ckpt: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="FOLDER|HUB_ID", help_behavior_hint="(default: the last session's)"),
+    ] = None
     """Avatar to load."""
     or_render: Annotated[Path | None, Optional] = None
     """Where there is no display: say so, and render the avatar to this PNG instead."""
@@ -38,11 +41,11 @@ class View(Command):
             print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
             Render(out=self.or_render, picture=Picture(), ckpt=self.ckpt).run()
             return
-        from avatar_viewer.live.render_thread import load_avatar
+        from avatar_viewer.live.renderable import load_avatar
         from avatar_viewer.viewer.window import run
 
         load = partial(load_avatar, runtime=self.runtime)
-        run(self.ckpt or str(DEMO_FOLDER), load=load, debug=self.debug)
+        run(self.ckpt, load=load, debug=self.debug)
 
 
 @dataclass(frozen=True, kw_only=True)

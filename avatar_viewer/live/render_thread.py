@@ -10,61 +10,21 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from avatar_viewer.errors import AvatarError, RenderCancelled, one_line
+from avatar_viewer.live.jobs import AUTO, Job, SecondPicture, pacing_of, quick_variant
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.pacing import Effort, Pacing, QuickChoice
+from avatar_viewer.live.renderable import Load, Renderable, load_avatar
+from avatar_viewer.live.task import Task, Work
 
 # The window starts this thread before torch is imported; so nothing here may import it at once.
 if TYPE_CHECKING:
     from avatar_viewer.avatar_info import AvatarInfo
-    from avatar_viewer.config import RuntimeName
-    from avatar_viewer.stages import Frame, RenderRequest
-
-
-class Renderable(Protocol):
-    """What the thread needs of an avatar."""
-
-    @property
-    def info(self) -> AvatarInfo: ...
-
-    def render(self, request: RenderRequest, cancelled: Callable[[], bool]) -> Frame: ...
-
-
-DEFAULT_TARGET_MS = 66.0
-"""Of quick pictures, for an avatar that does not say."""
-AUTO = QuickChoice()
-
-Say = Callable[[str], None]
-Load = Callable[[str, Say, Say], Renderable]
-"""From a source (folder or Hub id) to an avatar. The first report hears what is being loaded; the
-second one, from any thread and also later, lines that the person should see."""
-
-
-def load_avatar(
-    source: str, progress: Say, notify: Say, runtime: RuntimeName = "auto"
-) -> Renderable:
-    """`Avatar.load`, imported where it is needed: on the render thread."""
-    from avatar_viewer.avatar import Avatar
-
-    return Avatar.load(source, progress=progress, notify=notify, runtime=runtime)
-
-
-@dataclass(frozen=True)
-class _Job:
-    request: RenderRequest
-    """What is rendered: as wanted, or its quick variant."""
-    wanted: RenderRequest
-    quick: QuickChoice | None
-    """What was chosen for a drag; None at rest."""
-    submitted_s: float
-
-    @property
-    def preview(self) -> bool:
-        return self.request != self.wanted
+    from avatar_viewer.stages import RenderRequest
 
 
 class RenderThread:
@@ -81,9 +41,12 @@ class RenderThread:
         self._avatar: Renderable | None = None
         self._pacing: Pacing  # of the avatar, once there is one
         self._wanted_source: str | None = None
-        self._wanted: _Job | None = None
+        self._wanted: Job | None = None
         self._done: RenderRequest | None = None  # the last one that succeeded or failed
         self._wanted_thumbnails: tuple[RenderRequest, ...] = ()
+        self._thumbnails_done = 0
+        self._second = SecondPicture()
+        self._task: Task | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="render", daemon=True)
         self._thread.start()
@@ -111,13 +74,15 @@ class RenderThread:
         dragging: bool = False,
         made_for: AvatarInfo | None = None,
         quick: QuickChoice = AUTO,
+        other: RenderRequest | None = None,
     ) -> None:
         """Ask for a picture of the current avatar; only the newest request counts.
 
         A request equal to the last one costs nothing. While `dragging` its `quick` variant is
         rendered. A running render is cancelled between its steps, except that one quick picture is
         finished before the next: otherwise a steady drag would show none. A request `made_for`
-        another avatar than the current one is dropped.
+        another avatar than the current one is dropped. `other` is the picture that it is compared
+        with, which is rendered in turn with it.
         """
         with self._changed:
             info, last = self._state.info, self._wanted
@@ -126,6 +91,32 @@ class RenderThread:
             choice = quick if dragging else None
             if last is None or (request, choice) != (last.wanted, last.quick):
                 self._want(request, choice)
+            self._want_other(other, choice)
+
+    def compare_with(self, source: str | None) -> None:
+        """Load another avatar for the second picture; None: the current one draws it."""
+        with self._changed:
+            self._second.wanted_source = source
+            if source is None:
+                self._second.avatar = None
+                self._publish(other_source=None)
+            self._changed.notify_all()
+
+    def start_task(self, label: str, work: Work) -> None:
+        """Do a long task in pieces; AvatarError while there is another one."""
+        with self._changed:
+            if self._task is not None:
+                raise AvatarError(
+                    f"{label}: expected no other task, found {self._task.progress.label}"
+                )
+            self._task = Task(label, work)
+            self._publish(task=self._task.progress)
+
+    def cancel_task(self) -> None:
+        """End the task before its next piece, if there is one."""
+        with self._changed:
+            if self._task is not None:
+                self._task.cancelled = True
 
     def notify(self, text: str) -> None:
         """Show the person one line; from any thread."""
@@ -133,10 +124,12 @@ class RenderThread:
             self._publish(notice=text, notices=self._state.notices + 1)
 
     def submit_thumbnails(self, requests: Sequence[RenderRequest]) -> None:
-        """Pictures of the current avatar to render whenever nothing else is to do."""
+        """Pictures of the current avatar to render whenever nothing else is to do; old ones stay
+        until new ones are there."""
         with self._changed:
-            self._wanted_thumbnails = tuple(requests)
-            self._state = replace(self._state, thumbnails=())
+            self._wanted_thumbnails, self._thumbnails_done = tuple(requests), 0
+            kept = self._state.thumbnails[: len(requests)]
+            self._state = replace(self._state, thumbnails=kept)
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -149,8 +142,8 @@ class RenderThread:
     def _want(self, wanted: RenderRequest, choice: QuickChoice | None) -> None:
         request = wanted
         if choice is not None:
-            request = _quick(wanted, self._pacing, choice)
-        self._wanted = _Job(request, wanted, choice, time.perf_counter())
+            request = quick_variant(wanted, self._pacing, choice)
+        self._wanted = Job(request, wanted, choice, time.perf_counter())
         self._mark_shown_frame_final()
         self._changed.notify_all()
 
@@ -159,25 +152,33 @@ class RenderThread:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._next_work() is not None)
                 if self._stopping:
-                    return
+                    break
                 work = self._next_work()
                 assert work is not None
             work()
+        if self._task is not None:
+            self._task.close()
 
     def _next_work(self) -> Callable[[], None] | None:
         if self._wanted_source is not None:
             return self._load_wanted
-        job, avatar = self._wanted, self._avatar
+        job, avatar, second = self._wanted, self._avatar, self._second
         if avatar is None:
             return None
-        if job is not None and job.request != self._done:
+        if second.wanted_source is not None:
+            return self._load_other
+        job_done = job is None or job.request == self._done
+        if second.is_due and (job_done or second.has_turn):
+            return lambda: self._render_other(second.avatar or avatar)
+        if job is not None and not job_done:
             return lambda: self._render(avatar, job)
         if job is not None and job.quick is not None:
             return None  # the next picture of the drag shall not have to wait
-        if len(self._state.thumbnails) < len(self._wanted_thumbnails):
-            request = self._wanted_thumbnails[len(self._state.thumbnails)]
+        if self._thumbnails_done < len(self._wanted_thumbnails):
+            request = self._wanted_thumbnails[self._thumbnails_done]
             return lambda: self._render_thumbnail(avatar, request)
-        return None
+        task = self._task
+        return None if task is None else lambda: self._advance(task, avatar)
 
     def _load_wanted(self) -> None:
         with self._changed:
@@ -186,7 +187,7 @@ class RenderThread:
         self._publish(status=f"Loading {source}")
         try:
             avatar = self._load(source, partial(self._report_loading, source), self.notify)
-            info = avatar.info
+            info, expressions = avatar.info, avatar.expressions
         except RenderCancelled:
             return
         except Exception as error:
@@ -196,16 +197,20 @@ class RenderThread:
             if self._interrupted():
                 return
             self._avatar, self._wanted, self._done = avatar, None, None
-            self._pacing = _pacing_of(avatar)
-            self._wanted_thumbnails = ()
-            self._publish(source=source, info=info, status="", frame=None, thumbnails=())
+            self._pacing = pacing_of(avatar)
+            self._wanted_thumbnails, self._second = (), SecondPicture()
+            self._publish(
+                **{"source": source, "info": info, "expressions": expressions},
+                **{"status": "", "frame": None, "thumbnails": ()},
+                **{"other": None, "other_source": None},
+            )
 
     def _report_loading(self, source: str, stage: str) -> None:
         if self._interrupted():
             raise RenderCancelled
         self._publish(status=f"Loading {source}: {stage}")
 
-    def _render(self, avatar: Renderable, job: _Job) -> None:
+    def _render(self, avatar: Renderable, job: Job) -> None:
         try:
             frame = avatar.render(job.request, lambda: self._superseded(job))
         except RenderCancelled:
@@ -220,6 +225,7 @@ class RenderThread:
             if self._superseded(job):
                 return
             self._done = job.request
+            self._second.has_turn = True
             if job.quick is not None and job.request.show == "image":
                 effort = Effort(1 / job.request.reduction, job.request.steps)
                 self._pacing.count(effort, frame.stage_ms)
@@ -232,7 +238,7 @@ class RenderThread:
             )
             self._mark_shown_frame_final()
 
-    def _halved_after(self, error: Exception, job: _Job) -> bool:
+    def _halved_after(self, error: Exception, job: Job) -> bool:
         """Whether a drag goes on with half-size pictures because memory ran out."""
         # By its name: torch is not imported here.
         out_of_memory = type(error).__name__ == "OutOfMemoryError"
@@ -246,7 +252,7 @@ class RenderThread:
         return True
 
     def _render_thumbnail(self, avatar: Renderable, request: RenderRequest) -> None:
-        wanted = self._wanted_thumbnails
+        wanted, index = self._wanted_thumbnails, self._thumbnails_done
 
         def superseded() -> bool:
             with self._changed:
@@ -265,13 +271,85 @@ class RenderThread:
             return
         with self._changed:
             if not self._interrupted() and self._wanted_thumbnails is wanted:
-                self._publish(thumbnails=(*self._state.thumbnails, frame))
+                self._thumbnails_done += 1
+                old = self._state.thumbnails[index + 1 :]
+                self._publish(thumbnails=(*self._state.thumbnails[:index], frame, *old))
+
+    def _want_other(self, other: RenderRequest | None, choice: QuickChoice | None) -> None:
+        request = other
+        if other is not None and choice is not None:
+            request = quick_variant(other, self._pacing, choice)
+        self._second.wanted = request
+        if other is None and self._state.other is not None:
+            self._second.done = None
+            self._publish(other=None)
+        self._changed.notify_all()
+
+    def _load_other(self) -> None:
+        with self._changed:
+            second, source = self._second, self._second.wanted_source
+            second.wanted_source = None
+        assert source is not None
+        self._publish(status=f"Loading {source}")
+        try:
+            avatar = self._load(source, partial(self._report_loading, source), self.notify)
+        except RenderCancelled:
+            return
+        except Exception as error:
+            self._fail(error, None, status="")
+            return
+        with self._changed:
+            if self._second is second and second.wanted_source is None:
+                second.avatar, second.done = avatar, None
+                self._publish(other_source=source, status="")
+
+    def _render_other(self, avatar: Renderable) -> None:
+        second, request = self._second, self._second.wanted
+        assert request is not None
+
+        def superseded() -> bool:
+            with self._changed:
+                newer = second is not self._second or second.wanted != request
+                # One quick picture is finished before the next, as of the first picture.
+                quick = second.wanted is not None and not request.exact_head
+                return self._interrupted() or (newer and not quick)
+
+        second.has_turn = False
+        try:
+            frame = avatar.render(request, superseded)
+        except RenderCancelled:
+            return
+        except Exception as error:
+            with self._changed:
+                second.done = request
+                self._fail(error, request)
+            return
+        with self._changed:
+            if not superseded():
+                second.done = request
+                self._publish(other=frame)
+
+    def _advance(self, task: Task, avatar: Renderable) -> None:
+        try:
+            ended = task.advance(avatar)
+        except Exception as error:
+            with self._changed:
+                self._task = None
+                self._fail(error, None, task=None)
+            return
+        if ended is None:
+            self._publish(task=task.progress)
+            return
+        with self._changed:
+            self._task = None
+            self._publish(task=None)
+            self.notify(ended)
 
     def _interrupted(self) -> bool:
         with self._changed:
             return self._stopping or self._wanted_source is not None
 
-    def _superseded(self, job: _Job) -> bool:
+    def _superseded(self, job: Job) -> bool:
         with self._changed:
             newest = self._wanted
             if self._interrupted() or newest is None:
@@ -300,17 +378,3 @@ class RenderThread:
             self._state = replace(self._state, **changes)
             self._changed.notify_all()
         self._on_change()
-
-
-def _pacing_of(avatar: Renderable) -> Pacing:
-    target_ms = getattr(avatar, "target_ms", DEFAULT_TARGET_MS)
-    return Pacing(target_ms, avatar.info.quick_steps, getattr(avatar, "reductions", (1, 2)))
-
-
-def _quick(request: RenderRequest, pacing: Pacing, choice: QuickChoice) -> RenderRequest:
-    """The variant that is rendered while dragging: baked head, and as good as there is time for."""
-    request = replace(request, exact_head=False)
-    if request.show != "image":
-        return request
-    effort = pacing.effort(request.steps, choice)
-    return replace(request, steps=effort.steps, reduction=round(1 / effort.size))

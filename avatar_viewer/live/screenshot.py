@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from avatar_viewer.config import from_plain, take_format_version, to_plain
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import written_aside
+from avatar_viewer.live.session import Session
 from avatar_viewer.stages import Frame, RenderRequest
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TEXT_KEY = "avatar-viewer"
 """Keyword of the PNG text chunk; its text is JSON with the fields below."""
 
@@ -28,16 +29,20 @@ class Screenshot:
     request: RenderRequest
     avatar_source: str
     """Folder or Hub id of the avatar that rendered it, or `config.EMBEDDED`."""
+    session: Session | None = None
+    """What was chosen in the window; None where none was open, and before format 2."""
 
 
-def save_screenshot(frame: Frame, path: Path, avatar_source: str) -> None:
-    """Write the picture as a PNG with its request in a text chunk, floats exactly.
+def save_screenshot(
+    frame: Frame, path: Path, avatar_source: str, session: Session | None = None
+) -> None:
+    """Write the picture as a PNG with its request and session in a text chunk, floats exactly.
 
     Raises AvatarError where the path cannot be written.
     """
     content = {
         "format_version": FORMAT_VERSION,
-        **to_plain(Screenshot(frame.request, avatar_source)),
+        **to_plain(Screenshot(frame.request, avatar_source, session)),
     }
     info = PngInfo()
     info.add_text(TEXT_KEY, json.dumps(content))
@@ -45,11 +50,10 @@ def save_screenshot(frame: Frame, path: Path, avatar_source: str) -> None:
         Image.fromarray(frame.rgb).save(aside, format="PNG", pnginfo=info)
 
 
-def new_path(folder: Path) -> Path:
-    """A file of that folder, named by the time, that is not there yet."""
-    name = f"avatar-{datetime.now():%Y%m%d-%H%M%S}"
-    candidates = (folder / f"{name}{suffix}.png" for suffix in ("", *(f"-{i}" for i in range(99))))
-    return next((path for path in candidates if not path.exists()), folder / f"{name}-99.png")
+def unused(path: Path) -> Path:
+    """The path, or one with a number behind the name where a file is there already."""
+    numbered = (path.with_stem(f"{path.stem}-{i}") for i in count(1))
+    return next(p for p in chain((path,), numbered) if not p.exists())
 
 
 def read_screenshot(path: Path) -> Screenshot:

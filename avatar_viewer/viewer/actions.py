@@ -1,48 +1,97 @@
-"""What each key does; the window obeys this table and prints its help from it."""
+"""What can be done by keyboard: the window obeys this table, the palette searches it, and help and
+docs/viewer.md are printed from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from avatar_viewer.viewer.app import ViewerApp
 
 PAD_NUDGE = 0.02
-
-
-class Commands(Protocol):
-    """What the window can be told to do by a key."""
-
-    def nudge_pad(self, dx: float, dy: float) -> None: ...
-    def centre_pad(self) -> None: ...
-    def reset_view(self) -> None: ...
-    def next_layer(self) -> None: ...
-    def save_screenshot(self) -> None: ...
-    def choose_checkpoint(self) -> None: ...
+MODIFIERS = ("Ctrl", "Shift", "Alt")
 
 
 @dataclass(frozen=True)
 class Action:
     """One row of the table."""
 
-    key: str
-    """As in Dear PyGui's mvKey_ constants."""
+    keys: str
+    """Such as "Ctrl+Shift+Z"; the last word as in Dear PyGui's mvKey_ constants. Empty: only in
+    the palette."""
     does: str
-    run: Callable[[Commands], None]
+    run: Callable[[ViewerApp], None]
     repeats: bool = False
     """Whether a held key runs it again and again."""
 
+    @property
+    def key(self) -> str:
+        """Without modifiers."""
+        return self.keys.rpartition("+")[2]
 
-ACTIONS = (
-    Action("Left", "pad to the left", lambda window: window.nudge_pad(-PAD_NUDGE, 0), True),
-    Action("Right", "pad to the right", lambda window: window.nudge_pad(PAD_NUDGE, 0), True),
-    Action("Up", "pad up", lambda window: window.nudge_pad(0, -PAD_NUDGE), True),
-    Action("Down", "pad down", lambda window: window.nudge_pad(0, PAD_NUDGE), True),
-    Action("C", "pad to its centre", lambda window: window.centre_pad()),
-    Action("R", "reset the view", lambda window: window.reset_view()),
-    Action("L", "next layer", lambda window: window.next_layer()),
-    Action("S", "save a screenshot", lambda window: window.save_screenshot()),
-    Action("O", "open a checkpoint", lambda window: window.choose_checkpoint()),
-)
+    @property
+    def modifiers(self) -> frozenset[str]:
+        return frozenset(self.keys.split("+")[:-1])
+
+
+def _nudge(dx: float, dy: float) -> Callable[[ViewerApp], None]:
+    def run(app: ViewerApp) -> None:
+        if app.state is not None:
+            app.state.nudge_pad(dx * PAD_NUDGE, dy * PAD_NUDGE)
+
+    return run
+
+
+def _pad_to(x: float, y: float) -> Callable[[ViewerApp], None]:
+    def run(app: ViewerApp) -> None:
+        if app.state is not None:
+            app.state.move_pad(x, y)
+
+    return run
+
+
+def _next_layer(app: ViewerApp) -> None:
+    from avatar_viewer.stages import LAYERS
+
+    if app.state is not None:
+        now = LAYERS.index(app.state.session.show)
+        app.change(show=LAYERS[(now + 1) % len(LAYERS)])
+
+
+def _reset_view(app: ViewerApp) -> None:
+    if app.state is not None:
+        app.state.reset_view()
+
+
+GROUPS: dict[str, tuple[Action, ...]] = {
+    "Expression": (
+        Action("Left", "pad to the left", _nudge(-1, 0), True),
+        Action("Right", "pad to the right", _nudge(1, 0), True),
+        Action("Up", "pad up", _nudge(0, -1), True),
+        Action("Down", "pad down", _nudge(0, 1), True),
+        Action("C", "pad to its centre", _pad_to(0.5, 0.5)),
+        Action("1", "pad to the top-left corner", _pad_to(0, 0)),
+        Action("2", "pad to the top-right corner", _pad_to(1, 0)),
+        Action("3", "pad to the bottom-left corner", _pad_to(0, 1)),
+        Action("4", "pad to the bottom-right corner", _pad_to(1, 1)),
+    ),
+    "View": (
+        Action("R", "reset the view", _reset_view),
+        Action("L", "next layer", _next_layer),
+    ),
+    "Files": (
+        Action("S", "save a screenshot", lambda app: app.save_screenshot()),
+        Action("O", "open an avatar, a session or a screenshot", lambda app: app.toggle("open")),
+    ),
+    "Edit": (
+        Action("Ctrl+Z", "undo", lambda app: app.undo(), True),
+        Action("Ctrl+Y", "redo", lambda app: app.redo(), True),
+    ),
+    "Window": (),
+}
+"""Actions by what they concern, in the order of the help."""
 MOUSE = (
     ("Left drag", "turn the head"),
     ("Middle or right drag", "move it"),
@@ -50,6 +99,10 @@ MOUSE = (
 )
 
 
+def all_actions() -> tuple[Action, ...]:
+    return tuple(action for group in GROUPS.values() for action in group)
+
+
 def help_lines() -> list[tuple[str, str]]:
     """Input and what it does, for people."""
-    return [*MOUSE, *((action.key, action.does) for action in ACTIONS)]
+    return [*MOUSE, *((action.keys, action.does) for action in all_actions() if action.keys)]

@@ -13,13 +13,15 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, cast
 
 from avatar_viewer.config import RuntimeName
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.render_thread import LiveState, Renderable, Say, load_avatar
+from avatar_viewer.live.live_state import LiveState
+from avatar_viewer.live.renderable import Renderable, Say, load_avatar
 from avatar_viewer.memory import resident_mb
 from avatar_viewer.viewer.display import prepare_process
 from avatar_viewer.viewer.window import ViewerWindow
@@ -41,11 +43,18 @@ def measure(
         loaded.append(load_avatar(source, progress, notify, runtime))
         return loaded[-1]
 
-    window = ViewerWindow(load, Path.cwd())
+    with tempfile.TemporaryDirectory() as folder:
+        return _measured(ViewerWindow(load, Path(folder), None), source, seconds, started_s, loaded)
+
+
+def _measured(
+    window: ViewerWindow, source: str, seconds: float, started_s: float, loaded: list[Any]
+) -> dict[str, float | list[float]]:
+    """`loaded` will hold the avatar that the window loads."""
     try:
         window.open()
         window_s = time.time() - started_s
-        window.load(source)
+        window.app.load(source)
         _turn_until(window, lambda: window.live.frames > 0 and not window.live.status)
         first_picture_s = time.time() - started_s
         _turn_until(window, lambda: len(window.live.thumbnails) == 4)
@@ -81,7 +90,8 @@ def _drag(window: ViewerWindow, seconds: float) -> dict[str, float | list[float]
     shown_ms: list[float] = []
     while (elapsed_s := time.perf_counter() - began) < seconds:
         angle = 2 * math.pi * elapsed_s / seconds
-        window.move_pad(0.5 + 0.5 * math.cos(angle), 0.5 + 0.5 * math.sin(angle))
+        assert window.app.state is not None
+        window.app.state.move_pad(0.5 + 0.5 * math.cos(angle), 0.5 + 0.5 * math.sin(angle))
         window.turn()
         if new is not None:
             waited_ms = (window.drawn_s - new.finished_s) * 1000
@@ -97,7 +107,7 @@ def _rest(window: ViewerWindow) -> dict[str, float | list[float]]:
     settle_s = time.perf_counter() + 1.5
     while time.perf_counter() < settle_s:
         window.turn()
-    frames, uploads, submissions = window.live.frames, window.uploads, window.submissions
+    frames, uploads, submissions = window.live.frames, window.uploads, window.app.submissions
     began, cpu_s = time.perf_counter(), time.process_time()
     while time.perf_counter() - began < REST_S:
         window.turn()
@@ -105,7 +115,7 @@ def _rest(window: ViewerWindow) -> dict[str, float | list[float]]:
     return {
         "rest_renders": window.live.frames - frames,
         "rest_uploads": window.uploads - uploads,
-        "rest_submissions": window.submissions - submissions,
+        "rest_submissions": window.app.submissions - submissions,
         "rest_core_share": (time.process_time() - cpu_s) / elapsed_s,
     }
 

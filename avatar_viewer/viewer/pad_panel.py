@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dearpygui.dearpygui as dpg
@@ -13,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from avatar_viewer.viewer import theme
-from avatar_viewer.viewer.state import PAD_CORNERS, ViewerState
+from avatar_viewer.viewer.app import ViewerApp
+from avatar_viewer.viewer.state import PAD_CORNERS
 from avatar_viewer.viewer.texture import PictureTexture
 
 if TYPE_CHECKING:
@@ -54,10 +54,11 @@ def _thumbnail_origin(corner: Point) -> Point:
 class PadPanel:
     """Draws the pad and writes its part of the state."""
 
-    def __init__(self, registry: int | str) -> None:
-        self._state: ViewerState | None = None
+    def __init__(self, app: ViewerApp, registry: int | str) -> None:
+        self._app = app
+        self._names_shown: tuple[str, ...] = ()
         self._textures = [PictureTexture(registry, THUMBNAIL_PX) for _ in PAD_CORNERS]
-        self._thumbnails: tuple[Frame, ...] = ()
+        self._thumbnails: list[Frame | None] = [None for _ in PAD_CORNERS]
         self._drawn: Point | None = None
         self.drawlist = dpg.add_drawlist(WIDTH_PX, PAD_PX)
         with dpg.draw_layer(parent=self.drawlist):
@@ -74,34 +75,38 @@ class PadPanel:
             show=False,
         )
 
-    def adopt(self, state: ViewerState) -> None:
-        """Begin with another avatar; its thumbnails come later."""
-        self._state = state
-        for name, corner in zip(self._names, state.info.corners, strict=True):
-            dpg.configure_item(name, text=_shortened(corner.name))
-        dpg.configure_item(self._cursor, show=True)
-        self.update(())
-
-    def update(self, thumbnails: Sequence[Frame]) -> None:
-        """Show the state's cursor and as many thumbnails as there are."""
-        if self._state is not None and self._state.pad != self._drawn:
-            self._drawn = self._state.pad
-            dpg.configure_item(self._cursor, center=pixel_from_pad(*self._drawn))
-        if tuple(thumbnails) == self._thumbnails:
+    def update(self) -> None:
+        """Show the state's cursor and corners, and as many thumbnails as there are."""
+        if (state := self._app.state) is None:
             return
-        self._thumbnails = tuple(thumbnails)
+        session = state.session
+        if session.pad != self._drawn:
+            self._drawn = session.pad
+            dpg.configure_item(self._cursor, center=pixel_from_pad(*self._drawn), show=True)
+        names = tuple(corner.name for corner in session.corners)
+        if names != self._names_shown:
+            self._names_shown = names
+            for item, name in zip(self._names, names, strict=True):
+                dpg.configure_item(item, text=_shortened(name))
+        self._show_thumbnails(self._app.live.thumbnails)
+
+    def _show_thumbnails(self, thumbnails: tuple[Frame, ...]) -> None:
         for i, (image, texture) in enumerate(zip(self._images, self._textures, strict=True)):
-            if i < len(thumbnails):
-                small = Image.fromarray(thumbnails[i].rgb).resize(
+            frame = thumbnails[i] if i < len(thumbnails) else None
+            if frame is self._thumbnails[i]:
+                continue
+            self._thumbnails[i] = frame
+            if frame is not None:
+                small = Image.fromarray(frame.rgb).resize(
                     (THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX
                 )
                 texture.upload(np.asarray(small))
-            dpg.configure_item(image, show=i < len(thumbnails), **texture.uv())
+            dpg.configure_item(image, show=frame is not None, **texture.uv())
 
     def drag_to(self, x_px: float, y_px: float) -> None:
         """Move the cursor to a pixel of the panel."""
-        if self._state is not None:
-            self._state.move_pad(*pad_from_pixel(x_px, y_px))
+        if self._app.state is not None:
+            self._app.state.move_pad(*pad_from_pixel(x_px, y_px))
 
     def _draw_grid(self) -> None:
         left, right = _PAD_LEFT_PX, _PAD_LEFT_PX + PAD_PX

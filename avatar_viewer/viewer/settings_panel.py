@@ -10,8 +10,9 @@ from typing import Any
 
 import dearpygui.dearpygui as dpg
 
-from avatar_viewer.config import lasting_source, loadable_source
+from avatar_viewer.config import lasting_source
 from avatar_viewer.viewer import theme
+from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.state import ViewerState
 
 MAX_SLIDER_STEPS = 50
@@ -29,10 +30,9 @@ MOVING: dict[str, dict[str, int | None]] = {
 class SettingsPanel:
     """Widgets that write their part of the state."""
 
-    def __init__(self, width_px: int, load: Callable[[str], None]) -> None:
-        """`load` is called with the folder or Hub id that the person enters or chooses."""
+    def __init__(self, app: ViewerApp, width_px: int) -> None:
+        self._app = app
         self._state: ViewerState | None = None
-        self._load = load
         self._dialog: int | str | None = None
         self._widgets: dict[str, int | str] = {}
         self._shown: dict[str, Any] = {}
@@ -51,17 +51,28 @@ class SettingsPanel:
             on_enter=True,
             callback=lambda _, text: self._load_given(text),
         )
+        app.text_inputs += [self._source, *self._widgets.values()]
         dpg.add_button(
             label="Open a checkpoint folder (O)", width=width_px, callback=self.choose_folder
         )
 
-    @property
-    def has_keyboard(self) -> bool:
-        """Whether keys are meant for a widget or the dialog, not for the window."""
-        typing = any(dpg.is_item_active(item) for item in (self._source, *self._widgets.values()))
-        return typing or (self._dialog is not None and bool(dpg.is_item_shown(self._dialog)))
+    def update(self) -> None:
+        """Show the state, which keys may have changed too."""
+        if (state := self._app.state) is None:
+            return
+        if state is not self._state:
+            self._adopt(state)
+        for name, widget in self._widgets.items():
+            value = getattr(state.session, name)
+            shown = next((label for label, v in MOVING.get(name, {}).items() if v == value), value)
+            if shown != self._shown.get(name):
+                self._shown[name] = shown
+                dpg.set_value(widget, shown)
+        if "open" in self._app.opened:
+            self._app.toggle("open")
+            self.choose_folder()
 
-    def adopt(self, state: ViewerState) -> None:
+    def _adopt(self, state: ViewerState) -> None:
         """Begin with another avatar."""
         from avatar_viewer.stages import LAYERS, SAMPLERS
 
@@ -73,18 +84,6 @@ class SettingsPanel:
         for widget in self._widgets.values():
             dpg.enable_item(widget)
         dpg.set_value(self._source, lasting_source(state.source))
-        self.update()
-
-    def update(self) -> None:
-        """Show the state, which keys may have changed too."""
-        if self._state is None:
-            return
-        for name, widget in self._widgets.items():
-            value = getattr(self._state, name)
-            shown = next((label for label, v in MOVING.get(name, {}).items() if v == value), value)
-            if shown != self._shown.get(name):
-                self._shown[name] = shown
-                dpg.set_value(widget, shown)
 
     def choose_folder(self) -> None:
         """Open the dialog; a choice is loaded."""
@@ -99,6 +98,7 @@ class SettingsPanel:
             height=height,
             callback=lambda _, chosen: self._load_given(_chosen_folder(chosen["file_path_name"])),
         )
+        self._app.dialogs.append(self._dialog)
 
     def _add(self, name: str, label: str, make: Callable[..., int | str], **options: Any) -> None:
         with dpg.group(horizontal=True, xoffset=LABEL_PX):
@@ -114,13 +114,12 @@ class SettingsPanel:
                 self._widgets[name] = widget
 
     def _write(self, _: int | str, value: Any, name: str) -> None:
-        if self._state is not None:
-            self._shown[name] = value
-            setattr(self._state, name, MOVING.get(name, {}).get(value, value))
+        self._shown[name] = value
+        self._app.change(**{name: MOVING.get(name, {}).get(value, value)})
 
     def _load_given(self, source: str) -> None:
         if source.strip():
-            self._load(loadable_source(source.strip()))
+            self._app.load(source.strip())
 
 
 def _chosen_folder(path: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import dearpygui.dearpygui as dpg
 
 from avatar_viewer.viewer import theme
+from avatar_viewer.viewer.app import ViewerApp
 
 if TYPE_CHECKING:
     from avatar_viewer.live.live_state import LiveState
@@ -40,13 +41,12 @@ class FrameRate:
 class StatusPanel:
     """Texts only; it shows what it is given."""
 
-    def __init__(self, width_px: int) -> None:
+    def __init__(self, app: ViewerApp, width_px: int) -> None:
+        self._app = app
         self._shown: dict[int | str, str] = {}
         self._rate = FrameRate()
         self._frames = 0
-        self._failures = 0
-        self._notices = 0
-        self._message_is_render_failure = False
+        self._messages = 0
         self._message = dpg.add_text("", wrap=width_px)
         self._status = dpg.add_text("", color=theme.ACCENT, wrap=width_px)
         self._speed = dpg.add_text("")
@@ -61,29 +61,21 @@ class StatusPanel:
         """The message on show."""
         return self._shown.get(self._message, "")
 
-    def update(self, live: LiveState, now_s: float) -> None:
+    def update(self, now_s: float) -> None:
         """Show the live state; `now_s` is a monotonic time."""
+        live, messages = self._app.live, self._app.messages
         if live.frames != self._frames:
             self._frames = live.frames
             self._rate.count(now_s)
-            if self._message_is_render_failure:
-                self.say("")
-        # What a new avatar has to say waits until it is there, and has been named.
-        if live.notices != self._notices and not live.status:
-            self._notices = live.notices
-            self.say(live.notice)
-        if live.failures != self._failures and live.failure is not None:
-            self._failures = live.failures
-            self.say(live.failure.message, is_error=True)
-            self._message_is_render_failure = live.failure.request is not None
+        # What a new avatar has to say waits until it is there.
+        if messages.count != self._messages and not live.status:
+            self._messages = messages.count
+            newest = messages.lines[-1]
+            self._set(self._message, newest.text)
+            colour = theme.ERROR if newest.is_error else theme.TEXT
+            dpg.configure_item(self._message, color=colour)
         self._set(self._status, live.status)
         self._show_speed(live, now_s)
-
-    def say(self, message: str, is_error: bool = False) -> None:
-        """Show a message until the next one."""
-        self._message_is_render_failure = False
-        self._set(self._message, message)
-        dpg.configure_item(self._message, color=theme.ERROR if is_error else theme.TEXT)
 
     def _show_speed(self, live: LiveState, now_s: float) -> None:
         frame = live.frame

@@ -13,9 +13,10 @@ class PictureTexture:
     process; and it keeps a pointer to the buffer on show, so there are two to take turns.
     """
 
-    def __init__(self, registry: int | str, size_px: int) -> None:
+    def __init__(self, registry: int | str, size_px: int, uploads: int = 0) -> None:
+        """`uploads` are those of the texture that this one replaces."""
         self.size_px = size_px
-        self.uploads = 0
+        self.uploads = uploads
         self._shown_px = (size_px, size_px)
         self._buffers = [np.zeros((size_px, size_px, 4), np.float32) for _ in range(2)]
         self.tag = dpg.add_raw_texture(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dearpygui.dearpygui as dpg
 
 from avatar_viewer.viewer import theme
-from avatar_viewer.viewer.state import ViewerState
+from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.texture import PictureTexture
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ NOTE_ASPECT = 7 / 13
 class ViewPanel:
     """Draws the newest frame and writes the view into the state."""
 
-    def __init__(self, registry: int | str) -> None:
+    def __init__(self, app: ViewerApp, registry: int | str) -> None:
+        self._app = app
         self._registry = registry
-        self._state: ViewerState | None = None
         self._frame: Frame | None = None
         self._size_px = (0, 0)
         self._note = ""
@@ -41,16 +41,6 @@ class ViewPanel:
         """The side of the picture on the screen: it fills the shorter side of the panel."""
         return max(1, min(self._size_px))
 
-    def adopt(self, state: ViewerState) -> None:
-        """Begin with another avatar."""
-        self._state = state
-        if state.info.resolution_px > self.texture.size_px:
-            dpg.delete_item(self._image)
-            dpg.delete_item(self.texture.tag)
-            self.texture = PictureTexture(self._registry, state.info.resolution_px)
-            self._image = self._draw_image()
-            self._place()
-
     def resize(self, width_px: int, height_px: int) -> None:
         """Fit into this much of the window."""
         if (width_px, height_px) != self._size_px:
@@ -58,9 +48,10 @@ class ViewPanel:
             dpg.configure_item(self.drawlist, width=width_px, height=height_px)
             self._place()
 
-    def update(self, frame: Frame | None, note: str) -> bool:
-        """Show a frame, or the note while there is none; whether something new was uploaded."""
-        note = "" if frame is not None else note
+    def update(self) -> bool:
+        """Show the newest frame, or a note while there is none; whether it was uploaded."""
+        frame = self._app.live.frame
+        note = "" if frame is not None else self._app.note
         if note != self._note:
             self._note = note
             dpg.configure_item(self._text, text=note)
@@ -71,20 +62,31 @@ class ViewPanel:
         dpg.configure_item(self._image, show=frame is not None)
         if frame is None or (old is not None and frame.rgb is old.rgb):
             return False
+        self._make_room(max(frame.rgb.shape[:2]))
         self.texture.upload(frame.rgb)
         dpg.configure_item(self._image, **self.texture.uv())
         return True
 
     def drag(self, button: int, dx_px: float, dy_px: float) -> None:
         """A drag over the picture: the left button turns, the others move."""
-        if self._state is None:
+        if (state := self._app.state) is None:
             return
-        move = self._state.orbit if button == dpg.mvMouseButton_Left else self._state.pan
+        move = state.orbit if button == dpg.mvMouseButton_Left else state.pan
         move(dx_px / self.picture_px, dy_px / self.picture_px)
 
     def wheel(self, clicks: float) -> None:
-        if self._state is not None:
-            self._state.zoom(clicks)
+        if self._app.state is not None:
+            self._app.state.zoom(clicks)
+
+    def _make_room(self, size_px: int) -> None:
+        """A larger picture gets a larger texture; it never shrinks, for deleting ones leaks."""
+        if size_px > self.texture.size_px:
+            dpg.delete_item(self._image)
+            dpg.delete_item(self.texture.tag)
+            self.texture = PictureTexture(self._registry, size_px, self.texture.uploads)
+            self._image = self._draw_image()
+            dpg.configure_item(self._image, show=True)
+            self._place()
 
     def _draw_image(self) -> int | str:
         return dpg.draw_image(self.texture.tag, (0, 0), (1, 1), show=False, parent=self.drawlist)

@@ -7,6 +7,7 @@ import numpy as np
 
 from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.errors import AvatarError, RenderCancelled
+from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import ExpressionCode, Frame, RenderRequest
 
@@ -37,6 +38,7 @@ class StepwiseAvatar:
 
     def __init__(self) -> None:
         self.info = replace(INFO)
+        self.expressions = ExpressionSpace()
         self.rendered: list[RenderRequest] = []
         self.cancelled: list[RenderRequest] = []
         self.steps_run = 0

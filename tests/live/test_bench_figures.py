@@ -19,6 +19,7 @@ from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
 from avatar_viewer.diffusion.full_size import full_size_tiny
 from avatar_viewer.diffusion.triplane import Box
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.live.bench import against, drag, frames
 from avatar_viewer.live.bench.drag import drag_figures
 from avatar_viewer.live.bench.flops import flops_figures, matrix_rate, quick_flops
@@ -43,6 +44,7 @@ class SteadyAvatar:
 
     def __init__(self) -> None:
         self.info = replace(STEADY)
+        self.expressions = ExpressionSpace()
         self.reductions = (1, 2)
         self.requests: list[RenderRequest] = []
 

@@ -9,9 +9,11 @@ import pytest
 from stepwise_avatar import INFO, request
 
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.expression_space import ExpressionSpace
+from avatar_viewer.live.jobs import AUTO
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.pacing import EVIDENCE_FRAMES, QuickChoice
-from avatar_viewer.live.render_thread import AUTO, RenderThread
+from avatar_viewer.live.render_thread import RenderThread
 from avatar_viewer.stages import Frame, RenderRequest
 
 TIMEOUT_S = 10
@@ -29,6 +31,7 @@ class TimedAvatar:
 
     def __init__(self) -> None:
         self.info = replace(INFO, steps=8, quick_steps=1)
+        self.expressions = ExpressionSpace()
         self.other_ms = 40.0
         self.rendered: list[RenderRequest] = []
         self.failure_of: Callable[[RenderRequest], Exception | None] = lambda request: None
@@ -126,12 +129,16 @@ def test_thumbnails_wait_for_the_end_of_a_drag(live):
     live.wait(lambda state: len(state.thumbnails) == 2, TIMEOUT_S)
     done(live, wanted(0), dragging=True)
     live.submit_thumbnails([request(202)])
-    state = live.wait(lambda state: bool(state.thumbnails), timeout_s=0.3)
-    assert state.thumbnails == ()
+    state = live.wait(lambda state: _seeds(state) == [202], timeout_s=0.3)
+    assert _seeds(state) == [200]
     dragged(live, seed=1)
     live.submit(wanted(SETTLED_FRAMES))
-    live.wait(lambda state: bool(state.thumbnails), TIMEOUT_S)
+    live.wait(lambda state: _seeds(state) == [202], TIMEOUT_S)
     assert [r.seed for r in avatar_of(live).rendered][-2:] == [SETTLED_FRAMES, 202]
+
+
+def _seeds(state: LiveState) -> list[int]:
+    return [frame.request.seed for frame in state.thumbnails]
 
 
 def out_of_memory_at_full_size(request: RenderRequest) -> Exception | None:

@@ -11,6 +11,7 @@ import pytest
 from stepwise_avatar import INFO, request
 
 from avatar_viewer.errors import AvatarError, RenderCancelled
+from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.live.pacing import QuickChoice
 from avatar_viewer.live.render_thread import RenderThread
 from avatar_viewer.memory import resident_mb
@@ -29,6 +30,7 @@ class NumberedAvatar:
 
     def __init__(self, number: int) -> None:
         self.info = replace(INFO, name=str(number))
+        self.expressions = ExpressionSpace()
         self.number = number
         self.weights = np.ones(WEIGHTS_MB * 2**20, np.uint8)
 

@@ -114,8 +114,8 @@ def edited(path, change):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda c: c.update(format_version=2), "newer avatar-viewer.*found 2"),
-        (lambda c: c.pop("format_version"), "format_version <= 1, found None"),
+        (lambda c: c.update(format_version=3), "newer avatar-viewer.*found 3"),
+        (lambda c: c.pop("format_version"), "format_version <= 2, found None"),
         (lambda c: c.pop("request"), "expected a field 'request', found none"),
         (lambda c: c["request"].update(seed="x"), "request: seed: expected a whole number"),
         (lambda c: c["request"].update(show="glow"), "show: expected image .* found glow"),

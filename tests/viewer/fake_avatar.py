@@ -8,6 +8,7 @@ import numpy as np
 
 from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.errors import AvatarError, RenderCancelled
+from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import LAYERS, ExpressionCode, Frame, RenderRequest
 
@@ -40,6 +41,7 @@ class FakeAvatar:
 
     def __init__(self, step_s: float = 0.0) -> None:
         self.info = replace(INFO)
+        self.expressions = ExpressionSpace()
         self.step_s = step_s
         self.renders = 0
 

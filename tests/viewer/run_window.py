@@ -19,11 +19,11 @@ def load(source, progress, notify):
 
 
 def main(source: str, folder: Path) -> None:
-    window = ViewerWindow(load, folder)
+    window = ViewerWindow(load, folder / "config", folder)
     window.open()
-    window.load(source)
+    window.app.load(source)
     window.loop(exit_after_s=120)
-    counts = {"uploads": window.uploads, "submissions": window.submissions}
+    counts = {"uploads": window.uploads, "submissions": window.app.submissions}
     window.close()
     (folder / "counts.json").write_text(json.dumps(counts))
 

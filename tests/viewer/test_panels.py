@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from fake_avatar import INFO, FakeAvatar
 
+from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.pacing import QuickChoice
-from avatar_viewer.stages import LAYERS, Frame, RenderFailure
+from avatar_viewer.stages import LAYERS, Frame
+from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.pad_panel import (
     PAD_PX,
     WIDTH_PX,
@@ -24,9 +26,29 @@ from avatar_viewer.viewer.texture import PictureTexture
 from avatar_viewer.viewer.view_panel import ViewPanel
 
 
+class FakeRenderer:
+    """Shows what a test wants, and notes what is asked for."""
+
+    def __init__(self):
+        self.live = LiveState()
+        self.loaded = []
+
+    def poll(self):
+        return self.live
+
+    def load(self, source):
+        self.loaded.append(source)
+
+
 @pytest.fixture
-def state() -> ViewerState:
-    return ViewerState.of("demo", INFO)
+def app(tmp_path) -> ViewerApp:
+    return ViewerApp(FakeRenderer(), tmp_path)
+
+
+@pytest.fixture
+def state(app) -> ViewerState:
+    app.state = ViewerState.of("demo", INFO, ExpressionSpace())
+    return app.state
 
 
 def render(state) -> Frame:
@@ -72,41 +94,45 @@ def test_an_upload_leaves_the_buffer_on_show_alone(context):
     assert (texture._buffers[1] == on_show).all()
 
 
-def test_the_picture_is_uploaded_once_per_frame(context, state):
-    panel = ViewPanel(context)
-    panel.adopt(state)
-    frame = render(state)
-    assert panel.update(frame, "")
-    assert not panel.update(frame, "")
-    assert not panel.update(replace(frame, preview=True), "")
+def test_the_picture_is_uploaded_once_per_frame(context, app, state):
+    panel = ViewPanel(app, context)
+    app.live = LiveState(frame=render(state))
+    assert panel.update()
+    assert not panel.update()
+    app.live = LiveState(frame=replace(app.live.frame, preview=True))
+    assert not panel.update()
     assert panel.texture.uploads == 1
-    assert panel.update(render(state), "")
+    app.live = LiveState(frame=render(state))
+    assert panel.update()
 
 
-def test_a_larger_avatar_gets_a_larger_texture(context, state):
-    panel = ViewPanel(context)
-    state.info = replace(INFO, resolution_px=1024)
-    panel.adopt(state)
-    assert panel.update(render(state), "")
-    assert panel.texture.size_px == 1024
+def test_a_larger_picture_gets_a_larger_texture(context, app, state):
+    panel = ViewPanel(app, context)
+    for size_px, texture_px in ((128, 256), (1024, 1024), (512, 1024)):
+        state.info = replace(INFO, resolution_px=size_px)
+        app.live = LiveState(frame=render(state))
+        assert panel.update()
+        assert panel.texture.size_px == texture_px
 
 
-def test_the_picture_stays_square_in_the_middle(context):
-    panel = ViewPanel(context)
+def test_the_picture_stays_square_in_the_middle(context, app):
+    panel = ViewPanel(app, context)
     panel.resize(900, 500)
     image = dpg.get_item_configuration(panel._image)
     assert list(image["pmin"])[:2] == [200, 0] and list(image["pmax"])[:2] == [700, 500]
 
 
 @pytest.mark.parametrize(("button", "changes"), [(0, "azimuth_deg"), (1, "target"), (2, "target")])
-def test_mouse_buttons_turn_or_move(context, state, button, changes):
-    panel = ViewPanel(context)
+def test_mouse_buttons_turn_or_move(context, app, state, button, changes):
+    panel = ViewPanel(app, context)
     panel.resize(200, 100)
+    app.state = None
     panel.drag(button, 10, 0)  # without an avatar nothing happens
-    panel.adopt(state)
+    app.state = state
     panel.drag(button, 10, 0)
-    expected = replace(INFO.default_view, **{changes: getattr(state.view, changes)})
-    assert state.view == expected != INFO.default_view
+    view = state.session.view
+    expected = replace(INFO.default_view, **{changes: getattr(view, changes)})
+    assert view == expected != INFO.default_view
 
 
 def test_pad_pixels_and_places_agree():
@@ -119,44 +145,47 @@ def test_a_thumbnail_stands_for_its_corner():
     assert tuple(pad_from_pixel(*pixel) for pixel in pixels) == PAD_CORNERS
 
 
-def test_dragging_the_pad_moves_the_state_and_the_cursor(context, state):
-    panel = PadPanel(context)
+def test_dragging_the_pad_moves_the_state_and_the_cursor(context, app, state):
+    panel = PadPanel(app, context)
+    app.state = None
     panel.drag_to(0, 0)
-    panel.adopt(state)
+    app.state = state
     panel.drag_to(*pixel_from_pad(0.25, 0.75))
-    assert state.pad == pytest.approx((0.25, 0.75))
-    panel.update(())
+    assert state.session.pad == pytest.approx((0.25, 0.75))
+    panel.update()
     centre = dpg.get_item_configuration(panel._cursor)["center"]
     assert list(centre)[:2] == pytest.approx(pixel_from_pad(0.25, 0.75))
 
 
-def test_thumbnails_appear_one_by_one_and_go_with_their_avatar(context, state):
+def test_thumbnails_appear_one_by_one_and_go_with_their_avatar(context, app, state):
     def shown():
         return [dpg.is_item_shown(image) for image in panel._images]
 
-    panel = PadPanel(context)
-    panel.adopt(state)
+    panel = PadPanel(app, context)
     frames = tuple(FakeAvatar().render(request) for request in state.corner_requests())
-    panel.update(frames[:2])
+    app.live = LiveState(thumbnails=frames[:2])
+    panel.update()
     assert shown() == [True, True, False, False]
-    panel.update(frames)
+    app.live = LiveState(thumbnails=frames)
+    panel.update()
     uploads = [texture.uploads for texture in panel._textures]
-    panel.update(frames)
+    panel.update()
     assert shown() == [True] * 4
     assert [texture.uploads for texture in panel._textures] == uploads
-    panel.adopt(ViewerState.of("other", INFO))
+    app.live = LiveState()
+    panel.update()
     assert shown() == [False] * 4
 
 
-def test_widgets_show_and_write_the_state(context, state):
-    panel = SettingsPanel(300, load=lambda source: None)
-    panel.adopt(state)
+def test_widgets_show_and_write_the_state(context, app, state):
+    panel = SettingsPanel(app, 300)
+    panel.update()
     assert dpg.get_value(panel._widgets["steps"]) == 4
     assert tuple(dpg.get_item_configuration(panel._widgets["show"])["items"]) == LAYERS
     for name, value in {"steps": 9, "seed": 5, "show": "depth", "sampler": "lcm"}.items():
         choose(panel, name, value)
-        assert getattr(state, name) == value
-    state.show = "normal"
+        assert getattr(state.session, name) == value
+    state.change(show="normal")
     panel.update()
     assert dpg.get_value(panel._widgets["show"]) == "normal"
 
@@ -168,29 +197,29 @@ def choose(panel: SettingsPanel, name: str, value) -> None:
     dpg.get_item_callback(widget)(widget, value, dpg.get_item_user_data(widget))
 
 
-def test_what_is_drawn_while_moving_is_automatic_or_chosen(context, state):
-    panel = SettingsPanel(300, load=lambda source: None)
-    panel.adopt(state)
+def test_what_is_drawn_while_moving_is_automatic_or_chosen(context, app, state):
+    panel = SettingsPanel(app, 300)
+    panel.update()
     names = ("moving_steps", "moving_reduction")
     assert [dpg.get_value(panel._widgets[name]) for name in names] == ["auto steps", "auto size"]
-    assert state.quick_choice() == QuickChoice(None, None)
+    assert state.session.quick_choice() == QuickChoice(None, None)
     choose(panel, "moving_steps", "4 steps")
     choose(panel, "moving_reduction", "half size")
     panel.update()
-    assert state.quick_choice() == QuickChoice(4, 2)
+    assert state.session.quick_choice() == QuickChoice(4, 2)
     assert [dpg.get_value(panel._widgets[name]) for name in names] == ["4 steps", "half size"]
     choose(panel, "moving_steps", "auto steps")
-    assert state.quick_choice() == QuickChoice(None, 2)
-    panel.adopt(ViewerState.of("other", INFO))
+    assert state.session.quick_choice() == QuickChoice(None, 2)
+    app.state = ViewerState.of("other", INFO, ExpressionSpace())
+    panel.update()
     assert [dpg.get_value(panel._widgets[name]) for name in names] == ["auto steps", "auto size"]
 
 
-def test_a_source_is_loaded_unless_it_is_blank(context):
-    loaded = []
-    panel = SettingsPanel(300, load=loaded.append)
+def test_a_source_is_loaded_unless_it_is_blank(context, app):
+    panel = SettingsPanel(app, 300)
     for text in ("  ", " owner/name "):
         dpg.get_item_callback(panel._source)(panel._source, text)
-    assert loaded == ["owner/name"]
+    assert app.renderer.loaded == ["owner/name"]
 
 
 @pytest.mark.parametrize(
@@ -201,54 +230,28 @@ def test_an_absolute_path_typed_into_the_dialog_is_taken_as_such(path, meant):
     assert _chosen_folder(path) == meant
 
 
-def live(frames: int = 0, failures: int = 0, request=None, frame=None) -> LiveState:
-    failure = RenderFailure(request, "it failed", "") if failures else None
-    return LiveState(frames=frames, frame=frame, failures=failures, failure=failure)
-
-
-def test_a_render_failure_is_shown_until_the_next_picture(context, state):
-    panel = StatusPanel(300)
-    panel.update(live(failures=1, request=state.request()), 0)
-    assert panel.message == "it failed"
-    panel.update(live(frames=1, failures=1, request=state.request()), 0.1)
+def test_a_message_is_shown_once_its_avatar_is_there(context, app):
+    panel = StatusPanel(app, 300)
+    app.say("no fast runtime")
+    app.live = LiveState(status="Loading demo")
+    panel.update(0)
     assert panel.message == ""
-
-
-def test_a_load_failure_stays_while_the_old_avatar_goes_on(context):
-    panel = StatusPanel(300)
-    panel.update(live(failures=1), 0)
-    panel.update(live(frames=1, failures=1), 0.1)
-    assert panel.message == "it failed"
-    panel.say("Saved a.png")
-    panel.update(live(frames=2, failures=1), 0.2)
-    assert panel.message == "Saved a.png"
-
-
-def test_a_notice_is_shown_once_and_not_before_its_avatar(context):
-    panel = StatusPanel(300)
-    loading = LiveState(status="Loading demo", notice="no fast runtime", notices=1)
-    panel.update(loading, 0)
-    assert panel.message == ""
-    panel.say("demo, CC0")
-    loaded = replace(loading, status="")
-    panel.update(loaded, 0.1)
-    assert panel.message == "no fast runtime"
-    panel.say("Saved a.png")
-    panel.update(loaded, 0.2)
-    assert panel.message == "Saved a.png"
-    panel.update(replace(loaded, notices=2), 0.3)  # the same words again
+    app.live = LiveState()
+    panel.update(0.1)
     assert panel.message == "no fast runtime"
 
 
-def test_a_picture_tells_what_ran_the_networks(context, state):
-    panel = StatusPanel(300)
-    panel.update(live(frames=1, frame=replace(render(state), runtime="openvino")), 0)
+def test_a_picture_tells_what_ran_the_networks(context, app, state):
+    panel = StatusPanel(app, 300)
+    app.live = LiveState(frames=1, frame=replace(render(state), runtime="openvino"))
+    panel.update(0)
     assert dpg.get_value(panel._runtime) == "openvino"
 
 
-def test_stages_and_their_sum_are_listed(context, state):
-    panel = StatusPanel(300)
-    panel.update(live(frames=1, frame=replace(render(state), stage_ms={"a": 1.5, "b": 2})), 0)
+def test_stages_and_their_sum_are_listed(context, app, state):
+    panel = StatusPanel(app, 300)
+    app.live = LiveState(frames=1, frame=replace(render(state), stage_ms={"a": 1.5, "b": 2}))
+    panel.update(0)
     shown = [
         (dpg.get_value(name), dpg.get_value(time).strip())
         for row, name, time in panel._rows

@@ -80,7 +80,7 @@ def test_the_mouse_turns_moves_and_zooms_and_r_resets(window):
 def test_the_next_layer_by_key(window):
     for layer in (*LAYERS[1:], LAYERS[0]):
         window.key("l")
-        window.state.show = layer
+        window.state.change(show=layer)
         window.wait_for_picture()
 
 
@@ -91,7 +91,7 @@ def test_a_screenshot_holds_the_picture_and_its_request(window):
     path = Path(window.wait(lambda: next(window.folder.glob("*.png"), None), "a screenshot"))
     shot = read_screenshot(path)
     assert shot.avatar_source == "demo"
-    assert shot.request.steps == window.state.steps
+    assert shot.request.steps == window.state.session.steps
     assert shot.request.camera != window.state.request().camera
     assert (np.asarray(Image.open(path)) == draw(shot.request)).all()
 

@@ -13,6 +13,7 @@ from fake_avatar import INFO, draw
 from PIL import Image, ImageGrab
 
 import avatar_viewer
+from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.pad_panel import pixel_from_pad
 from avatar_viewer.viewer.state import ViewerState
@@ -34,7 +35,7 @@ class WindowDriver:
         """`command` opens the window; by default, one with a fake avatar (`run_window.py`)."""
         self.folder = folder
         self.source = source
-        self.state = ViewerState.of(source, INFO)
+        self.state = ViewerState.of(source, INFO, ExpressionSpace())
         """What the window should show; a test changes it along with the window."""
         cwd = folder / "broken avatar"
         cwd.mkdir(exist_ok=True)
@@ -42,7 +43,11 @@ class WindowDriver:
         run_window = str(Path(__file__).with_name("run_window.py"))
         self.process = subprocess.Popen(
             command or [sys.executable, run_window, source, str(folder)],
-            env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                **{"PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+                "XDG_CONFIG_HOME": str(folder / "config"),
+            },
             cwd=cwd,
         )
         pid = str(self.process.pid)
@@ -54,7 +59,7 @@ class WindowDriver:
     def reset(self) -> None:
         """Bring the window and `state` back to where they began, but for layer and settings."""
         self.key("r", "c")
-        self.state = ViewerState.of(self.source, INFO)
+        self.state = ViewerState.of(self.source, INFO, ExpressionSpace())
         self.wait_for_picture()
 
     def xdotool(self, *args: str) -> str:
@@ -153,7 +158,7 @@ class WindowDriver:
             # The window filters a little differently at the disc's edge.
             return (difference > 30).mean() < 0.01
 
-        self.wait(shown, f"{self.state}")
+        self.wait(shown, f"{self.state.session}")
 
     def wait_for_message(self, is_error: bool = False) -> None:
         colour = theme.ERROR if is_error else theme.TEXT

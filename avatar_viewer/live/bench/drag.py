@@ -9,7 +9,8 @@ from itertools import pairwise
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.live.bench.frames import Way, percentile
 from avatar_viewer.live.live_state import LiveState
-from avatar_viewer.live.render_thread import Renderable, RenderThread
+from avatar_viewer.live.render_thread import RenderThread
+from avatar_viewer.live.renderable import Renderable
 
 LEARN_PICTURES = 20
 DRAG_PICTURES = 80
