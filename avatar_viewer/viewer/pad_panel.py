@@ -13,13 +13,12 @@ from PIL import Image
 
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
+from avatar_viewer.viewer.pointer import Point
 from avatar_viewer.viewer.state import PAD_CORNERS
 from avatar_viewer.viewer.texture import PictureTexture
 
 if TYPE_CHECKING:
     from avatar_viewer.stages import Frame
-
-Point = tuple[float, float]
 
 THUMBNAIL_PX = 76
 PAD_PX = 184
@@ -103,10 +102,17 @@ class PadPanel:
                 texture.upload(np.asarray(small))
             dpg.configure_item(image, show=frame is not None, **texture.uv())
 
-    def drag_to(self, x_px: float, y_px: float) -> None:
+    def press(self, button: int, at: Point) -> bool:
+        """The left button drags."""
+        return button == dpg.mvMouseButton_Left
+
+    def drag(self, button: int, at: Point, by: Point) -> None:
         """Move the cursor to a pixel of the panel."""
         if self._app.state is not None:
-            self._app.state.move_pad(*pad_from_pixel(x_px, y_px))
+            self._app.state.move_pad(*pad_from_pixel(*at))
+
+    def wheel(self, clicks: float) -> None:
+        """Nothing."""
 
     def _draw_grid(self) -> None:
         left, right = _PAD_LEFT_PX, _PAD_LEFT_PX + PAD_PX

@@ -1,33 +1,47 @@
-"""The mouse: which panel a press, a drag or a turn of the wheel is meant for."""
+"""The mouse: which surface a press, a drag or a turn of the wheel is meant for."""
 
 # Dear PyGui annotates its context managers as the tags that they yield.
 # pyright: reportGeneralTypeIssues=false
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import dearpygui.dearpygui as dpg
-
-from avatar_viewer.viewer.pad_panel import PadPanel
-from avatar_viewer.viewer.view_panel import ViewPanel
 
 Point = tuple[float, float]
 
 
+class Surface(Protocol):
+    """Something drawn that takes drags. Places are pixels from its upper left corner."""
+
+    drawlist: int | str
+
+    def press(self, button: int, at: Point) -> bool:
+        """A button went down; whether a drag may begin."""
+        ...
+
+    def drag(self, button: int, at: Point, by: Point) -> None:
+        """The mouse is at a place, moved by so much since the last call."""
+        ...
+
+    def wheel(self, clicks: float) -> None: ...
+
+
 @dataclass
 class _Drag:
-    panel: PadPanel | ViewPanel
+    surface: Surface
     button: int
     last: Point
 
 
 class Pointer:
-    """Passes drags on to the panels; a drag belongs to the panel on which it began."""
+    """Passes drags on to surfaces; a drag belongs to the surface on which it began."""
 
-    def __init__(self, pad: PadPanel, view: ViewPanel) -> None:
-        self._pad = pad
-        self._view = view
+    def __init__(self, surfaces: Sequence[Surface]) -> None:
+        self._surfaces = surfaces
         self._drag: _Drag | None = None
         self._position: Point = (0.0, 0.0)
         self.moved = False
@@ -44,33 +58,33 @@ class Pointer:
         self.moved = position != self._position or self._drag is not None
         self._position = position
         self.released = False
-        if self._drag is not None:
-            self._follow(self._drag, position)
-            if not dpg.is_mouse_button_down(self._drag.button):
-                self._drag, self.released = None, True
+        if (drag := self._drag) is None:
+            return
+        by = (position[0] - drag.last[0], position[1] - drag.last[1])
+        drag.last = position
+        drag.surface.drag(drag.button, _on(drag.surface, position), by)
+        if not dpg.is_mouse_button_down(drag.button):
+            self._drag, self.released = None, True
 
     def _press(self, button: int) -> None:
-        if self._drag is not None:
-            return
-        if dpg.is_item_hovered(self._view.drawlist):
-            self._drag = _Drag(self._view, button, _mouse())
-        elif button == dpg.mvMouseButton_Left and dpg.is_item_hovered(self._pad.drawlist):
-            self._drag = _Drag(self._pad, button, _mouse())
-
-    def _follow(self, drag: _Drag, position: Point) -> None:
-        if drag.panel is self._pad:
-            left, top = dpg.get_item_rect_min(self._pad.drawlist)
-            self._pad.drag_to(position[0] - left, position[1] - top)
-        else:
-            dx, dy = position[0] - drag.last[0], position[1] - drag.last[1]
-            self._view.drag(drag.button, dx, dy)
-            drag.last = position
+        if self._drag is None and (surface := self._hovered()) is not None:
+            position = _mouse()
+            if surface.press(button, _on(surface, position)):
+                self._drag = _Drag(surface, button, position)
 
     def _turn_wheel(self, clicks: float) -> None:
-        if dpg.is_item_hovered(self._view.drawlist):
-            self._view.wheel(clicks)
+        if (surface := self._hovered()) is not None:
+            surface.wheel(clicks)
+
+    def _hovered(self) -> Surface | None:
+        return next((s for s in self._surfaces if dpg.is_item_hovered(s.drawlist)), None)
 
 
 def _mouse() -> Point:
     x, y = dpg.get_mouse_pos(local=False)
     return x, y
+
+
+def _on(surface: Surface, position: Point) -> Point:
+    left, top = dpg.get_item_rect_min(surface.drawlist)
+    return position[0] - left, position[1] - top

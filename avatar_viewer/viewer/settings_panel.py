@@ -1,4 +1,4 @@
-"""Layer, sampler, steps and seed, and which checkpoint is shown."""
+"""Layer, sampler, steps and seed, and what is drawn while moving."""
 
 # Dear PyGui annotates its context managers as the tags that they yield.
 # pyright: reportGeneralTypeIssues=false
@@ -10,7 +10,6 @@ from typing import Any
 
 import dearpygui.dearpygui as dpg
 
-from avatar_viewer.config import lasting_source
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.state import ViewerState
@@ -19,7 +18,6 @@ MAX_SLIDER_STEPS = 50
 MAX_SEED = 2**31 - 1
 LABEL_PX = 92
 GAP_PX = 8
-DIALOG_PX = (720, 460)
 MOVING: dict[str, dict[str, int | None]] = {
     "moving_steps": {"auto steps": None, "1 step": 1, "2 steps": 2, "4 steps": 4},
     "moving_reduction": {"auto size": None, "full size": 1, "half size": 2},
@@ -33,7 +31,6 @@ class SettingsPanel:
     def __init__(self, app: ViewerApp, width_px: int) -> None:
         self._app = app
         self._state: ViewerState | None = None
-        self._dialog: int | str | None = None
         self._widgets: dict[str, int | str] = {}
         self._shown: dict[str, Any] = {}
         common = {"width": width_px - LABEL_PX, "callback": self._write, "enabled": False}
@@ -45,16 +42,7 @@ class SettingsPanel:
         seeds = {"min_value": 0, "max_value": MAX_SEED, **limits}
         self._add("seed", "Seed", dpg.add_input_int, **common, **seeds)
         self._add_moving(width_px, **common)
-        self._source = dpg.add_input_text(
-            width=width_px,
-            hint="Folder or Hub id, then Enter",
-            on_enter=True,
-            callback=lambda _, text: self._load_given(text),
-        )
-        app.text_inputs += [self._source, *self._widgets.values()]
-        dpg.add_button(
-            label="Open a checkpoint folder (O)", width=width_px, callback=self.choose_folder
-        )
+        app.text_inputs += self._widgets.values()
 
     def update(self) -> None:
         """Show the state, which keys may have changed too."""
@@ -68,9 +56,6 @@ class SettingsPanel:
             if shown != self._shown.get(name):
                 self._shown[name] = shown
                 dpg.set_value(widget, shown)
-        if "open" in self._app.opened:
-            self._app.toggle("open")
-            self.choose_folder()
 
     def _adopt(self, state: ViewerState) -> None:
         """Begin with another avatar."""
@@ -83,22 +68,6 @@ class SettingsPanel:
         dpg.configure_item(self._widgets["steps"], max_value=most_steps)
         for widget in self._widgets.values():
             dpg.enable_item(widget)
-        dpg.set_value(self._source, lasting_source(state.source))
-
-    def choose_folder(self) -> None:
-        """Open the dialog; a choice is loaded."""
-        if self._dialog is not None:
-            dpg.delete_item(self._dialog)
-        width, height = DIALOG_PX
-        self._dialog = dpg.add_file_dialog(
-            label="Open a checkpoint folder",
-            directory_selector=True,
-            modal=True,
-            width=width,
-            height=height,
-            callback=lambda _, chosen: self._load_given(_chosen_folder(chosen["file_path_name"])),
-        )
-        self._app.dialogs.append(self._dialog)
 
     def _add(self, name: str, label: str, make: Callable[..., int | str], **options: Any) -> None:
         with dpg.group(horizontal=True, xoffset=LABEL_PX):
@@ -116,13 +85,3 @@ class SettingsPanel:
     def _write(self, _: int | str, value: Any, name: str) -> None:
         self._shown[name] = value
         self._app.change(**{name: MOVING.get(name, {}).get(value, value)})
-
-    def _load_given(self, source: str) -> None:
-        if source.strip():
-            self._app.load(source.strip())
-
-
-def _chosen_folder(path: str) -> str:
-    """Dear PyGui joins an absolute path that was typed to the folder on show by a second "/"."""
-    _, doubled, typed = path.partition("//")
-    return f"/{typed}" if doubled else path

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,9 @@ class StatusPanel:
         """The message on show."""
         return self._shown.get(self._message, "")
 
-    def update(self, now_s: float) -> None:
-        """Show the live state; `now_s` is a monotonic time."""
+    def update(self) -> None:
+        """Show the live state."""
+        now_s = time.perf_counter()
         live, messages = self._app.live, self._app.messages
         if live.frames != self._frames:
             self._frames = live.frames
@@ -90,11 +92,11 @@ class StatusPanel:
             )
             self._set(self._runtime, frame.runtime)
             stages = [*stages[: MAX_STAGES - 1], ("total", sum(ms for _, ms in stages))]
-        for i, (row, name, time) in enumerate(self._rows):
+        for i, (row, name, spent) in enumerate(self._rows):
             dpg.configure_item(row, show=i < len(stages))
             if i < len(stages):
                 self._set(name, stages[i][0])
-                self._set(time, f"{stages[i][1]:8.1f} ms")
+                self._set(spent, f"{stages[i][1]:8.1f} ms")
 
     def _add_row(self) -> tuple[int | str, int | str, int | str]:
         with dpg.table_row(show=False) as row:

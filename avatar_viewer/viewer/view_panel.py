@@ -8,6 +8,7 @@ import dearpygui.dearpygui as dpg
 
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
+from avatar_viewer.viewer.pointer import Point
 from avatar_viewer.viewer.texture import PictureTexture
 
 if TYPE_CHECKING:
@@ -67,12 +68,16 @@ class ViewPanel:
         dpg.configure_item(self._image, **self.texture.uv())
         return True
 
-    def drag(self, button: int, dx_px: float, dy_px: float) -> None:
+    def press(self, button: int, at: Point) -> bool:
+        """Every button drags."""
+        return True
+
+    def drag(self, button: int, at: Point, by: Point) -> None:
         """A drag over the picture: the left button turns, the others move."""
         if (state := self._app.state) is None:
             return
         move = state.orbit if button == dpg.mvMouseButton_Left else state.pan
-        move(dx_px / self.picture_px, dy_px / self.picture_px)
+        move(by[0] / self.picture_px, by[1] / self.picture_px)
 
     def wheel(self, clicks: float) -> None:
         if self._app.state is not None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import dearpygui.dearpygui as dpg
 
@@ -25,11 +27,24 @@ from avatar_viewer.viewer.pointer import Pointer
 from avatar_viewer.viewer.preferences import config_folder
 from avatar_viewer.viewer.rhythm import Rhythm
 from avatar_viewer.viewer.settings_panel import SettingsPanel
+from avatar_viewer.viewer.source_panel import SourcePanel
 from avatar_viewer.viewer.status_panel import StatusPanel
 from avatar_viewer.viewer.theme import DIM_TEXT, SCROLLBAR_PX, bind_theme
 from avatar_viewer.viewer.view_panel import ViewPanel
 
 TITLE = "avatar-viewer"
+
+
+class Panel(Protocol):
+    """A part of the side column; it shows the app's state once per round."""
+
+    def update(self) -> None: ...
+
+
+TABS: dict[str, tuple[Callable[[ViewerApp, int], Panel], ...]] = {
+    "Picture": (SettingsPanel,),
+}
+"""Panels by the tab on which they lie, made with the app and the width in pixels."""
 SIZE_PX = (1280, 800)
 MIN_SIZE_PX = (720, 560)
 MARGIN_PX = 8
@@ -109,7 +124,7 @@ class ViewerWindow:
         dpg.setup_dearpygui()
         dpg.show_viewport()
         for _ in range(2):
-            self._take_in(time.perf_counter())
+            self._take_in()
             dpg.render_dearpygui_frame()
         self._rhythm.watch()
 
@@ -129,7 +144,7 @@ class ViewerWindow:
     def turn(self) -> None:
         """One round of the loop: show what is new, draw, obey, ask for what is wanted, pause."""
         start_s, uploads = time.perf_counter(), self.uploads
-        self._take_in(start_s)
+        self._take_in()
         dpg.render_dearpygui_frame()
         self.drawn_s = time.perf_counter()
         self._rhythm.count(self.drawn_s - start_s)
@@ -154,14 +169,21 @@ class ViewerWindow:
                 with dpg.child_window(width=SIDE_PX, always_use_window_padding=True):
                     self._pad = PadPanel(self.app, textures)
                     dpg.add_separator()
-                    self._settings = SettingsPanel(self.app, WIDTH_PX)
+                    self._panels: list[Panel] = [self._pad, SourcePanel(self.app, WIDTH_PX)]
+                    self._build_tabs()
                     self._build_buttons()
                     dpg.add_separator()
-                    self._status = StatusPanel(self.app, WIDTH_PX)
+                    self._panels.append(StatusPanel(self.app, WIDTH_PX))
                     self._build_help()
         dpg.set_primary_window(window, True)
-        self._pointer = Pointer(self._pad, self._view)
+        self._pointer = Pointer([self._view, self._pad])
         Keyboard(self.app)
+
+    def _build_tabs(self) -> None:
+        with dpg.tab_bar():
+            for label, makers in TABS.items():
+                with dpg.tab(label=label):
+                    self._panels += [make(self.app, WIDTH_PX) for make in makers]
 
     def _build_buttons(self) -> None:
         width = (WIDTH_PX - MARGIN_PX) // 2
@@ -180,7 +202,7 @@ class ViewerWindow:
                     dpg.add_text(given)
                     dpg.add_text(does, color=DIM_TEXT)
 
-    def _take_in(self, now_s: float) -> None:
+    def _take_in(self) -> None:
         """Show what the render thread has done."""
         if self.app.take_in():
             self._rhythm.stay_awake()
@@ -192,6 +214,5 @@ class ViewerWindow:
         width = dpg.get_viewport_client_width() - SIDE_PX - 3 * MARGIN_PX
         self._view.resize(max(1, width), max(1, dpg.get_viewport_client_height() - 2 * MARGIN_PX))
         self._view.update()
-        self._pad.update()
-        self._settings.update()
-        self._status.update(now_s)
+        for panel in self._panels:
+            panel.update()

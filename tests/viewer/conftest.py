@@ -4,10 +4,40 @@ import shutil
 
 import dearpygui.dearpygui as dpg
 import pytest
+from fake_avatar import INFO
 from window_driver import WindowDriver
 
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.expression_space import ExpressionSpace
+from avatar_viewer.live.live_state import LiveState
+from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.display import require_display
+from avatar_viewer.viewer.state import ViewerState
+
+
+class FakeRenderer:
+    """Shows what a test wants, and notes what is asked for."""
+
+    def __init__(self):
+        self.live = LiveState()
+        self.loaded = []
+
+    def poll(self):
+        return self.live
+
+    def load(self, source):
+        self.loaded.append(source)
+
+
+@pytest.fixture
+def app(tmp_path) -> ViewerApp:
+    return ViewerApp(FakeRenderer(), tmp_path)
+
+
+@pytest.fixture
+def state(app) -> ViewerState:
+    app.state = ViewerState.of("demo", INFO, ExpressionSpace())
+    return app.state
 
 
 @pytest.fixture

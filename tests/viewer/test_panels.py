@@ -11,7 +11,6 @@ from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.pacing import QuickChoice
 from avatar_viewer.stages import LAYERS, Frame
-from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.pad_panel import (
     PAD_PX,
     WIDTH_PX,
@@ -19,36 +18,12 @@ from avatar_viewer.viewer.pad_panel import (
     pad_from_pixel,
     pixel_from_pad,
 )
-from avatar_viewer.viewer.settings_panel import SettingsPanel, _chosen_folder
+from avatar_viewer.viewer.settings_panel import SettingsPanel
+from avatar_viewer.viewer.source_panel import SourcePanel, _chosen_folder
 from avatar_viewer.viewer.state import PAD_CORNERS, ViewerState
 from avatar_viewer.viewer.status_panel import FrameRate, StatusPanel
 from avatar_viewer.viewer.texture import PictureTexture
 from avatar_viewer.viewer.view_panel import ViewPanel
-
-
-class FakeRenderer:
-    """Shows what a test wants, and notes what is asked for."""
-
-    def __init__(self):
-        self.live = LiveState()
-        self.loaded = []
-
-    def poll(self):
-        return self.live
-
-    def load(self, source):
-        self.loaded.append(source)
-
-
-@pytest.fixture
-def app(tmp_path) -> ViewerApp:
-    return ViewerApp(FakeRenderer(), tmp_path)
-
-
-@pytest.fixture
-def state(app) -> ViewerState:
-    app.state = ViewerState.of("demo", INFO, ExpressionSpace())
-    return app.state
 
 
 def render(state) -> Frame:
@@ -127,9 +102,9 @@ def test_mouse_buttons_turn_or_move(context, app, state, button, changes):
     panel = ViewPanel(app, context)
     panel.resize(200, 100)
     app.state = None
-    panel.drag(button, 10, 0)  # without an avatar nothing happens
+    panel.drag(button, (60, 50), (10, 0))  # without an avatar nothing happens
     app.state = state
-    panel.drag(button, 10, 0)
+    panel.drag(button, (60, 50), (10, 0))
     view = state.session.view
     expected = replace(INFO.default_view, **{changes: getattr(view, changes)})
     assert view == expected != INFO.default_view
@@ -148,9 +123,9 @@ def test_a_thumbnail_stands_for_its_corner():
 def test_dragging_the_pad_moves_the_state_and_the_cursor(context, app, state):
     panel = PadPanel(app, context)
     app.state = None
-    panel.drag_to(0, 0)
+    panel.drag(0, (0, 0), (0, 0))
     app.state = state
-    panel.drag_to(*pixel_from_pad(0.25, 0.75))
+    panel.drag(0, pixel_from_pad(0.25, 0.75), (0, 0))
     assert state.session.pad == pytest.approx((0.25, 0.75))
     panel.update()
     centre = dpg.get_item_configuration(panel._cursor)["center"]
@@ -216,7 +191,7 @@ def test_what_is_drawn_while_moving_is_automatic_or_chosen(context, app, state):
 
 
 def test_a_source_is_loaded_unless_it_is_blank(context, app):
-    panel = SettingsPanel(app, 300)
+    panel = SourcePanel(app, 300)
     for text in ("  ", " owner/name "):
         dpg.get_item_callback(panel._source)(panel._source, text)
     assert app.renderer.loaded == ["owner/name"]
@@ -234,24 +209,24 @@ def test_a_message_is_shown_once_its_avatar_is_there(context, app):
     panel = StatusPanel(app, 300)
     app.say("no fast runtime")
     app.live = LiveState(status="Loading demo")
-    panel.update(0)
+    panel.update()
     assert panel.message == ""
     app.live = LiveState()
-    panel.update(0.1)
+    panel.update()
     assert panel.message == "no fast runtime"
 
 
 def test_a_picture_tells_what_ran_the_networks(context, app, state):
     panel = StatusPanel(app, 300)
     app.live = LiveState(frames=1, frame=replace(render(state), runtime="openvino"))
-    panel.update(0)
+    panel.update()
     assert dpg.get_value(panel._runtime) == "openvino"
 
 
 def test_stages_and_their_sum_are_listed(context, app, state):
     panel = StatusPanel(app, 300)
     app.live = LiveState(frames=1, frame=replace(render(state), stage_ms={"a": 1.5, "b": 2}))
-    panel.update(0)
+    panel.update()
     shown = [
         (dpg.get_value(name), dpg.get_value(time).strip())
         for row, name, time in panel._rows

@@ -13,12 +13,12 @@ from avatar_viewer.live.screenshot import read_screenshot
 from avatar_viewer.stages import LAYERS
 from avatar_viewer.viewer.actions import PAD_NUDGE
 from avatar_viewer.viewer.pad_panel import THUMBNAIL_PX, WIDTH_PX
-from avatar_viewer.viewer.settings_panel import DIALOG_PX
+from avatar_viewer.viewer.source_panel import DIALOG_PX
 from avatar_viewer.viewer.window import SIZE_PX
 
 pytestmark = pytest.mark.gui
 
-SOURCE_FIELD = (SIDE_LEFT + 150, 369)
+SOURCE_FIELD = (SIDE_LEFT + 150, 222)
 
 
 def test_the_thumbnails_are_the_corners(window):

@@ -7,11 +7,6 @@ from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.viewer.state import MAX_ZOOM, ViewerState
 
 
-@pytest.fixture
-def state() -> ViewerState:
-    return ViewerState.of("demo", INFO, ExpressionSpace())
-
-
 def disc(state) -> np.ndarray:
     """Where the disc's centre lies in the picture, parts of its size."""
     camera = state.request().camera
