@@ -1,38 +1,7 @@
-# make demo   open the viewer on the embedded avatar (without a display: render it to avatar.png)
-# make test   all tests
-# make lint   ruff and pyright
-# Each first makes .venv with the tested versions, once per change of what is to be installed.
+# Random use of the window, for so many minutes: make soak MINUTES=30
+MINUTES ?= 30
+SEED ?= 0
 
-VENV := .venv
-BIN := $(VENV)/bin
-INSTALL_FROM := pyproject.toml setup.py constraints.txt
-# The first Python >= 3.11 that runs; `make PYTHON=/path/to/python` takes another.
-PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
-    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-    && echo $$python && break; done)
-# Where there is no display, window tests open theirs on a virtual one.
-XVFB := $(if $(DISPLAY),,$(if $(shell command -v xvfb-run),xvfb-run -a))
-
-.PHONY: demo test lint
-demo: $(VENV)/.demo
-	$(BIN)/avatar-viewer --or-render avatar.png
-
-test: $(VENV)/.dev
-	$(XVFB) $(BIN)/pytest
-
-lint: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-
-$(VENV)/.demo: $(INSTALL_FROM) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
-	touch $@
-
-$(VENV)/.dev: $(INSTALL_FROM) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	touch $@
-
-$(BIN)/python:
-	$(if $(PYTHON),,$(error no Python >= 3.11 found; install one or say make PYTHON=/path/to/python))
-	$(PYTHON) -m venv $(VENV) || { rm -f $(BIN)/python; exit 1; }  # half of one is none
+.PHONY: soak
+soak:
+	xvfb-run -a -s "-screen 0 1400x900x24" python tests/viewer/soak.py --minutes $(MINUTES) --seed $(SEED)
