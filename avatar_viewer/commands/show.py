@@ -25,6 +25,10 @@ class View(Command):
         tyro.conf.arg(metavar="FOLDER|HUB_ID", help_behavior_hint="(default: the last session's)"),
     ] = None
     """Avatar to load."""
+    start: Annotated[Path | None, tyro.conf.arg(name="from", help_behavior_hint="(optional)")] = (
+        None
+    )
+    """Return to this screenshot or session, and its avatar."""
     or_render: Annotated[Path | None, Optional] = None
     """Where there is no display: say so, and render the avatar to this PNG instead."""
     runtime: RuntimeName = "auto"
@@ -45,7 +49,14 @@ class View(Command):
         from avatar_viewer.viewer.window import run
 
         load = partial(load_avatar, runtime=self.runtime)
-        run(self.ckpt, load=load, debug=self.debug)
+        session = None
+        if self.start is not None:
+            if self.ckpt is not None:
+                raise AvatarError(f"--from: expected no --ckpt beside it, found {self.ckpt}")
+            from avatar_viewer.live.screenshot import session_of
+
+            session = session_of(self.start)
+        run(self.ckpt, session=session, load=load, debug=self.debug)
 
 
 @dataclass(frozen=True, kw_only=True)

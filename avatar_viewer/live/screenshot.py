@@ -14,10 +14,14 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from avatar_viewer.config import from_plain, take_format_version, to_plain
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import written_aside
-from avatar_viewer.live.session import Session
+from avatar_viewer.live.compose import composited, with_alpha
+from avatar_viewer.live.renderable import Renderable
+from avatar_viewer.live.session import Session, read_session
+from avatar_viewer.live.task import Pieces, Work
 from avatar_viewer.stages import Frame, RenderRequest
 
 FORMAT_VERSION = 2
+SESSION_SUFFIXES = (".yaml", ".yml")
 TEXT_KEY = "avatar-viewer"
 """Keyword of the PNG text chunk; its text is JSON with the fields below."""
 
@@ -34,9 +38,16 @@ class Screenshot:
 
 
 def save_screenshot(
-    frame: Frame, path: Path, avatar_source: str, session: Session | None = None
+    frame: Frame,
+    path: Path,
+    avatar_source: str,
+    session: Session | None = None,
+    transparent: bool = False,
 ) -> None:
     """Write the picture as a PNG with its request and session in a text chunk, floats exactly.
+
+    It stands on the session's background; or on none with `transparent`, where the frame tells
+    opacity.
 
     Raises AvatarError where the path cannot be written.
     """
@@ -44,10 +55,28 @@ def save_screenshot(
         "format_version": FORMAT_VERSION,
         **to_plain(Screenshot(frame.request, avatar_source, session)),
     }
+    if transparent and frame.opacity is not None:
+        pixels = with_alpha(frame)
+    else:
+        pixels = frame.rgb if session is None else composited(frame, session)
     info = PngInfo()
     info.add_text(TEXT_KEY, json.dumps(content))
     with written_aside(path) as aside:
-        Image.fromarray(frame.rgb).save(aside, format="PNG", pnginfo=info)
+        Image.fromarray(pixels).save(aside, format="PNG", pnginfo=info)
+
+
+def screenshot_work(
+    session: Session, size_px: tuple[int, int], path: Path, transparent: bool
+) -> Work:
+    """A task that renders a session in a size (width, height) of its own and saves it."""
+
+    def work(avatar: Renderable) -> Pieces:
+        yield 0, 1
+        frame = avatar.render(session.request(avatar.expressions, *size_px), lambda: False)
+        save_screenshot(frame, path, session.avatar, session, transparent)
+        return f"Saved {path}"
+
+    return work
 
 
 def unused(path: Path) -> Path:
@@ -61,6 +90,19 @@ def read_screenshot(path: Path) -> Screenshot:
     content = _read_json(path, _read_text(path))
     take_format_version(content, FORMAT_VERSION, str(path))
     return from_plain(content, Screenshot, str(path))
+
+
+def session_of(path: Path) -> Session:
+    """The session that a screenshot carries or a YAML file holds; AvatarError in one line."""
+    if path.suffix.lower() in SESSION_SUFFIXES:
+        return read_session(path)
+    if path.suffix.lower() != ".png":
+        expected = " | ".join((".png", *SESSION_SUFFIXES))
+        raise AvatarError(f"{path}: expected a name that ends in {expected}, found another")
+    session = read_screenshot(path).session
+    if session is None:
+        raise AvatarError(f"{path}: expected a session, found a screenshot of an older version")
+    return session
 
 
 def _read_text(path: Path) -> str:

@@ -29,11 +29,11 @@ from avatar_viewer.viewer.state import ViewerState
 
 if TYPE_CHECKING:
     from avatar_viewer.live.session import Session
+    from avatar_viewer.live.task import Work
     from avatar_viewer.stages import RenderRequest
 
 REST_S = 0.15
 """Without a change for so long, the full picture is rendered."""
-SESSION_SUFFIXES = (".yaml", ".yml")
 
 
 class ViewerApp:
@@ -63,6 +63,7 @@ class ViewerApp:
         self._corners: list[RenderRequest] = []
         self._other_source: str | None = None
         self._starting = False
+        self._task_link: Path | None = None
 
     @property
     def note(self) -> str:
@@ -82,7 +83,8 @@ class ViewerApp:
         if live.info is not None and live.info is not before.info:
             self._adopt()
         if live.notices != before.notices:
-            self.say(live.notice)
+            ended = before.task is not None and live.task is None
+            self.say(live.notice, self._task_link if ended else None)
         if live.failures != before.failures and live.failure is not None:
             self.complain(live.failure.message)
             if self._debug:
@@ -133,14 +135,12 @@ class ViewerApp:
 
     def open(self, path: Path) -> None:
         """An avatar's folder, a session's YAML, or a screenshot: what is in it is shown."""
-        if path.suffix.lower() == ".png":
-            self._try(lambda: self.open_session(_session_of_screenshot(path)))
-        elif path.suffix.lower() in SESSION_SUFFIXES:
-            from avatar_viewer.live.session import read_session
-
-            self._try(lambda: self.open_session(read_session(path)))
-        else:
+        if path.is_dir():
             self.load(str(path))
+            return
+        from avatar_viewer.live.screenshot import session_of
+
+        self._try(lambda: self.open_session(session_of(path)))
 
     def open_session(self, session: Session) -> None:
         """Return to a session, with its avatar."""
@@ -180,18 +180,30 @@ class ViewerApp:
             self.save_session(self.config_folder / LAST_SESSION_FILE)
 
     def save_screenshot(self) -> None:
-        """Save the picture on show, with the request and the session that made it."""
+        """Save the picture on show, with the request and the session that made it; a larger one is
+        rendered first."""
         frame, state = self.live.frame, self.state
         if frame is None or state is None:
             self.complain("Screenshot: there is no picture yet")
             return
-        from avatar_viewer.live.screenshot import save_screenshot
+        from avatar_viewer.live.screenshot import save_screenshot, screenshot_work
 
-        path = self.new_path(".png")
-        session = state.session
-        self._try(
-            lambda: save_screenshot(frame, path, session.avatar, session), f"Saved {path}", path
-        )
+        path, prefer, session = self.new_path(".png"), self.preferences, state.session
+        transparent = prefer.screenshot_transparent
+        if (scale := prefer.screenshot_scale) == 1:
+            self._try(
+                lambda: save_screenshot(frame, path, session.avatar, session, transparent),
+                *(f"Saved {path}", path),
+            )
+            return
+        side_px = scale * state.info.resolution_px
+        work = screenshot_work(session, (side_px, side_px), path, transparent)
+        self.start_task("Screenshot", work, path)
+
+    def start_task(self, label: str, work: Work, link: Path | None = None) -> None:
+        """Have the render thread do a long task; its last message will have the link."""
+        self._task_link = link
+        self._try(lambda: self.renderer.start_task(label, work))
 
     def new_path(self, suffix: str) -> Path:
         """A file that is not there yet, in the folder and by the pattern of the preferences."""
@@ -295,12 +307,3 @@ class ViewerApp:
         else:
             if done:
                 self.say(done, link)
-
-
-def _session_of_screenshot(path: Path) -> Session:
-    from avatar_viewer.live.screenshot import read_screenshot
-
-    session = read_screenshot(path).session
-    if session is None:
-        raise AvatarError(f"{path}: expected a session, found a screenshot of an older version")
-    return session

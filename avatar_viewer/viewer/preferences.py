@@ -31,12 +31,18 @@ class Preferences:
     screenshot_name: str = "avatar-{date}-{time}"
     """{date}, {time}, {name} (of the avatar) and {layer} are filled in; a number is added where the
     file is there already."""
+    screenshot_scale: int = 1
+    """How many times as large as the avatar's own size; rendered anew where it is not 1."""
+    screenshot_transparent: bool = False
+    """Without the background, where the avatar tells opacity."""
     recent: tuple[str, ...] = ()
     """Avatars that were opened, newest first."""
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.ui_scale <= 3:
             raise AvatarError(f"ui_scale: expected 0.5 to 3, found {self.ui_scale}")
+        if not 1 <= self.screenshot_scale <= 4:
+            raise AvatarError(f"screenshot_scale: expected 1 to 4, found {self.screenshot_scale}")
         try:
             self.screenshot_name.format(date="", time="", name="", layer="")
         except (KeyError, ValueError, IndexError) as error:

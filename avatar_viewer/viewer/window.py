@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import dearpygui.dearpygui as dpg
 
@@ -31,6 +31,9 @@ from avatar_viewer.viewer.source_panel import SourcePanel
 from avatar_viewer.viewer.status_panel import StatusPanel
 from avatar_viewer.viewer.theme import DIM_TEXT, SCROLLBAR_PX, bind_theme
 from avatar_viewer.viewer.view_panel import ViewPanel
+
+if TYPE_CHECKING:
+    from avatar_viewer.live.session import Session
 
 TITLE = "avatar-viewer"
 
@@ -54,6 +57,7 @@ SIDE_PX = WIDTH_PX + 2 * MARGIN_PX + SCROLLBAR_PX
 def run(
     source: str | None = None,
     *,
+    session: Session | None = None,
     load: Load = load_avatar,
     screenshot_folder: Path | None = None,
     exit_after_s: float | None = None,
@@ -62,15 +66,18 @@ def run(
     """Open the window on an avatar and stay until it is closed, or Ctrl-C is pressed.
 
     `source` is a folder or Hub id; without one, the last session is restored, or the embedded
-    avatar shown. Screenshots go to `screenshot_folder`, by default the preferred one. With `debug`,
-    tracebacks of failures are printed to stderr. Raises AvatarError where no window can open.
+    avatar shown. `session` is one to return to instead. Screenshots go to `screenshot_folder`, by
+    default the preferred one. With `debug`, tracebacks of failures are printed to stderr. Raises
+    AvatarError where no window can open.
     """
     prepare_process()
     window = ViewerWindow(load, config_folder(), screenshot_folder, debug)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             window.open()
-            if source is None:
+            if session is not None:
+                window.app.open_session(session)
+            elif source is None:
                 window.app.start()
             else:
                 window.app.load(source)
@@ -138,8 +145,13 @@ class ViewerWindow:
     def loop(self, exit_after_s: float | None = None) -> None:
         """Run until the window is closed, or for `exit_after_s`."""
         end_s = time.perf_counter() + (exit_after_s if exit_after_s is not None else float("inf"))
-        while dpg.is_dearpygui_running() and time.perf_counter() < end_s:
+        while self.is_open and time.perf_counter() < end_s:
             self.turn()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the person has not closed it."""
+        return dpg.is_dearpygui_running()
 
     def turn(self) -> None:
         """One round of the loop: show what is new, draw, obey, ask for what is wanted, pause."""

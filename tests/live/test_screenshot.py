@@ -8,10 +8,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from stepwise_avatar import REQUEST
+from stepwise_avatar import INFO, REQUEST, StepwiseAvatar
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.screenshot import TEXT_KEY, Screenshot, read_screenshot, save_screenshot
+from avatar_viewer.live.screenshot import (
+    TEXT_KEY,
+    Screenshot,
+    read_screenshot,
+    save_screenshot,
+    screenshot_work,
+    session_of,
+    unused,
+)
+from avatar_viewer.live.session import Session, write_session
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import LAYERS, SAMPLERS, ExpressionCode, Frame, RenderRequest
 
@@ -148,3 +157,62 @@ def test_the_picture_is_the_frames_and_no_other(tmp_path):
     other = replace(frame(), rgb=255 - frame().rgb)
     save_screenshot(other, tmp_path / "shot.png", "demo")
     assert (np.asarray(Image.open(tmp_path / "shot.png")) == other.rgb).all()
+
+
+SESSION = replace(Session.of("demo", INFO), pad=(0.25, 1.0), seed=3, background=(10, 20, 30))
+
+
+def test_a_screenshot_returns_to_its_session(tmp_path):
+    path = tmp_path / "shot.png"
+    save_screenshot(frame(), path, "demo", SESSION)
+    assert read_screenshot(path).session == session_of(path) == SESSION
+    yaml = tmp_path / "session.yaml"
+    write_session(SESSION, yaml)
+    assert session_of(yaml) == SESSION
+
+
+def test_where_no_session_is_one_line_says_so(tmp_path):
+    path = tmp_path / "shot.png"
+    save_screenshot(frame(), path, "demo")
+    for chosen, match in (
+        (path, "expected a session, found a screenshot"),
+        (tmp_path / "face.jpg", "ends in .png | .yaml | .yml"),
+        (tmp_path / "none.yaml", "No such file"),
+    ):
+        with pytest.raises(AvatarError, match=match) as caught:
+            session_of(chosen)
+        assert str(caught.value).startswith(str(chosen))
+
+
+def test_a_screenshot_stands_on_its_background_or_on_none(tmp_path):
+    opacity = np.zeros((8, 8), np.uint8)
+    opacity[:4] = 255
+    rgb = np.full((8, 8, 3), 255, np.uint8)
+    rgb[:4] = (200, 100, 50)
+    shown = Frame(REQUEST, rgb, opacity=opacity)
+    path = tmp_path / "shot.png"
+    save_screenshot(shown, path, "demo", SESSION)
+    pixels = np.asarray(Image.open(path))
+    assert (pixels[:4] == (200, 100, 50)).all() and (pixels[4:] == (10, 20, 30)).all()
+    save_screenshot(shown, path, "demo", SESSION, transparent=True)
+    pixels = np.asarray(Image.open(path))
+    assert (pixels[:4] == (200, 100, 50, 255)).all() and (pixels[4:, :, 3] == 0).all()
+
+
+def test_a_larger_screenshot_is_rendered_by_a_task(tmp_path):
+    avatar, path = StepwiseAvatar(), tmp_path / "shot.png"
+    pieces = screenshot_work(SESSION, (8, 8), path, transparent=False)(avatar)
+    assert next(pieces) == (0, 1)
+    with pytest.raises(StopIteration) as ended:
+        next(pieces)
+    assert ended.value.value == f"Saved {path}"
+    request = SESSION.request(avatar.expressions, 8, 8)
+    assert avatar.rendered == [request] and read_screenshot(path).request == request
+
+
+def test_a_taken_name_gets_a_number(tmp_path):
+    path = tmp_path / "shot.png"
+    assert unused(path) == path
+    for name in ("shot.png", "shot-1.png"):
+        (tmp_path / name).touch()
+    assert unused(path) == tmp_path / "shot-2.png"
