@@ -1,13 +1,16 @@
-"""The wheel carries checkpoints/demo as avatar_viewer/demo; the rest stands in pyproject.toml."""
+"""The wheel carries checkpoints/demo as avatar_viewer/demo and assets/fonts as avatar_viewer/fonts;
+the rest stands in pyproject.toml."""
 
 from setuptools import find_namespace_packages, find_packages, setup
 
-DEMO = "avatar_viewer.demo"
-DEMO_FOLDER = "checkpoints/demo"
+CARRIED = {"avatar_viewer.demo": "checkpoints/demo", "avatar_viewer.fonts": "assets/fonts"}
 
-demo = [DEMO, *(f"{DEMO}.{folder}" for folder in find_namespace_packages(DEMO_FOLDER))]
+carried = [
+    *CARRIED,
+    *(f"{name}.{f}" for name, folder in CARRIED.items() for f in find_namespace_packages(folder)),
+]
 setup(
-    packages=[*find_packages(include=["avatar_viewer", "avatar_viewer.*"]), *demo],
-    package_dir={DEMO: DEMO_FOLDER},
-    package_data={package: ["*"] for package in demo},
+    packages=[*find_packages(include=["avatar_viewer", "avatar_viewer.*"]), *carried],
+    package_dir=CARRIED,
+    package_data={package: ["*"] for package in carried},
 )

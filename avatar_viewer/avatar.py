@@ -34,6 +34,7 @@ from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.raster.camera import crop_and_resize, network_camera, scaled_camera, world_rays
 from avatar_viewer.raster.gbuffer import rasterize
 from avatar_viewer.raster.shading import shade
+from avatar_viewer.raster.wireframe import wireframe
 from avatar_viewer.stages import (
     REDUCTIONS,
     Camera,
@@ -328,6 +329,9 @@ class Avatar:
     def _layer(self, request: RenderRequest, stage_ms: dict[str, float]) -> np.ndarray:
         gbuffer = self._gbuffer(request, stage_ms)
         with _timed(stage_ms, "shade"):
+            if request.show == "wireframe":
+                mesh = self.head.pose_whole(request.expression, exact=request.exact_head)
+                return wireframe(mesh, request.camera)
             if request.show == "features":
                 return feature_picture(gbuffer, self.denoiser.triplane, self.head.head.vertices)
             box = self.denoiser.triplane.config

@@ -25,15 +25,16 @@ RuntimeName = Literal["auto", "eager", "compiled", "openvino"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 
 
-def _demo_folder() -> Path:
-    """The wheel carries checkpoints/demo as avatar_viewer/demo; a source checkout has the first."""
+def _carried(folder: str, name: str) -> Path:
+    """The wheel carries `folder` of a source checkout as avatar_viewer/`name`."""
     package = Path(__file__).parent
-    installed = package / "demo"
-    return installed if installed.is_dir() else package.parent / "checkpoints" / "demo"
+    installed = package / name
+    return installed if installed.is_dir() else package.parent / folder
 
 
-DEMO_FOLDER: Path = _demo_folder()
+DEMO_FOLDER: Path = _carried("checkpoints/demo", "demo")
 """The embedded avatar."""
+FONT_FOLDER: Path = _carried("assets/fonts", "fonts")
 
 
 EMBEDDED = "embedded avatar"

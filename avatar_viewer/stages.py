@@ -19,7 +19,7 @@ from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
 
-Layer = Literal["image", "normal", "depth", "canonical", "features", "mesh"]
+Layer = Literal["image", "normal", "depth", "canonical", "features", "mesh", "wireframe"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 SamplerName = Literal["ddim", "lcm"]
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)

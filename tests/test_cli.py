@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,11 @@ from avatar_viewer.avatar_info import AvatarInfo, Corner
 from avatar_viewer.cli import COMMANDS, main
 from avatar_viewer.config import DEMO_FOLDER, EMBEDDED
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.screenshot import read_screenshot
+from avatar_viewer.expression.sequence import ExpressionSequence, Header, save_sequence
+from avatar_viewer.head.expression_space import ExpressionSpace
+from avatar_viewer.live.camera_path import CameraPath, Keyframe, write_path
+from avatar_viewer.live.screenshot import read_screenshot, session_of
+from avatar_viewer.live.session import Session, write_session
 from avatar_viewer.live.still import Picture
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import LAYERS, ExpressionCode, Frame, RenderRequest
@@ -32,7 +37,9 @@ INFO = AvatarInfo(
     quick_steps=2,
     sampler="lcm",
     default_view=Orbit(5.0, 6.0, 2.0, (0.0, 0.0, 0.0), 30.0),
-    corners=tuple(Corner(n, ExpressionCode((v,))) for n, v in zip("abcd", range(4), strict=True)),  # type: ignore[arg-type]
+    corners=tuple(  # type: ignore[arg-type]
+        Corner(name, ExpressionCode((float(value),))) for value, name in enumerate("abcd")
+    ),
 )
 
 
@@ -40,8 +47,9 @@ class PlainAvatar:
     """A picture of one colour, which is the expression's."""
 
     info = INFO
+    expressions = ExpressionSpace()
 
-    def render(self, request: RenderRequest) -> Frame:
+    def render(self, request: RenderRequest, cancelled: Any = None) -> Frame:
         size = (request.camera.height, request.camera.width, 3)
         return Frame(request, np.full(size, round(50 * request.expression.values[0]), np.uint8))
 
@@ -63,10 +71,10 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """The sources that windows are opened with; there is a display."""
-    sources: list[str] = []
-    window = SimpleNamespace(run=lambda source, load, debug: sources.append(source))
+    sources: list[str | None] = []
+    window = SimpleNamespace(run=lambda source, session, load, debug: sources.append(source))
     monkeypatch.setitem(sys.modules, "avatar_viewer.viewer.window", window)
     monkeypatch.setattr("avatar_viewer.viewer.display.require_display", lambda: None)
     return sources
@@ -92,10 +100,11 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]):
 def test_help_of_render_names_every_layer(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(["render", "--help"])
-    assert " | ".join(LAYERS) in capsys.readouterr().out
+    words = capsys.readouterr().out.replace("│", " ").split()
+    assert " | ".join(LAYERS) in " ".join(words)
 
 
-@pytest.mark.parametrize("words", [["rendr"], ["--ckp", "x"], ["render"], ["train", "hair"]])
+@pytest.mark.parametrize("words", [["rendr"], ["--ckp", "x"], ["mesh"], ["train", "hair"]])
 def test_a_misspelt_command_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         main(words)
@@ -106,13 +115,13 @@ def test_a_misspelt_command_exits_with_2(words: list[str], capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "source"),
     [
-        ([], str(DEMO_FOLDER)),
+        ([], None),
         (["--ckpt", "owner/name"], "owner/name"),
         (["view", "--ckpt", "owner/name"], "owner/name"),
-        (["--or-render", "x.png"], str(DEMO_FOLDER)),
+        (["--or-render", "x.png"], None),
     ],
 )
-def test_the_viewer_opens(opened: list[str], words: list[str], source: str):
+def test_the_viewer_opens(opened: list[str | None], words: list[str], source: str | None):
     assert main(words) == 0
     assert opened == [source]
 
@@ -343,3 +352,97 @@ def test_evaluation_gets_its_sheet_and_the_ablation_its_files(
     config.write_text("avatar: some.yaml\nsteps: 7\nvariants: [none_such]\n")
     assert main(words) == 2
     assert "variants[0]: expected full | no_attention" in capsys.readouterr().err
+
+
+def test_a_session_is_rendered_as_the_window_shows_it(loaded: list[str], tmp_path: Path):
+    file, out = tmp_path / "session.yaml", tmp_path / "out.png"
+    session = replace(Session.of("some/one", INFO), pad=(1.0, 0.0), seed=4, steps=3)
+    write_session(session, file)
+    assert main(["render", "--session", str(file), "--out", str(out)]) == 0
+    assert read_screenshot(out).request == session.request(ExpressionSpace(), 24, 24)
+    assert session_of(out) == session
+    words = ["--ckpt", "other/one", "--seed", "0", "--azimuth", "0", "--size", "20"]
+    assert main(["render", "--session", str(out), "--out", str(out), *words]) == 0
+    changed = replace(
+        session, avatar="other/one", seed=0, view=replace(session.view, azimuth_deg=0)
+    )
+    assert read_screenshot(out).request == changed.request(ExpressionSpace(), 20, 20)
+    assert session_of(out) == changed
+    assert loaded == ["some/one", "other/one"]
+
+
+def shades(folder: Path) -> list[int]:
+    """The colours of a folder's pictures."""
+    return [int(np.asarray(Image.open(file))[0, 0, 0]) for file in sorted(folder.iterdir())]
+
+
+def test_a_movie_follows_a_path_or_a_sequence(
+    loaded: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path, sequence, out = tmp_path / "p.yaml", tmp_path / "q.npz", tmp_path / "shots"
+    keyframes = (Keyframe(0, INFO.default_view, (0, 0)), Keyframe(1, INFO.default_view, (1, 0)))
+    write_path(CameraPath(keyframes, "linear", fps=4), path)
+    codes = np.array([[1], [2], [3]], np.float32)
+    save_sequence(ExpressionSequence(Header(2), codes), sequence)
+    words = ["render", "--video", str(out)]
+    assert main([*words, "--path", str(path), "--size", "16"]) == 0
+    assert shades(out) == [0, 12, 25, 38]
+    assert Image.open(out / "0000.png").size == (16, 16)
+    said = capsys.readouterr()
+    assert said.out == f"Saved {out} (4 pictures)\n"
+    assert "1 of 4, " in said.err and said.err.endswith("\n")
+    words = ["render", "--video", str(tmp_path / "b" / "%d.png")]
+    assert main([*words, "--sequence", str(sequence), "--path", str(path), "--fps", "2"]) == 0
+    assert shades(tmp_path / "b") == [50, 100, 150]
+    words = ["render", "--video", str(tmp_path / "c.mp4")]
+    assert main([*words, "--seconds", "0.2", "--ckpt", "some/one", "--pad", "0", "1"]) == 0
+    assert (tmp_path / "c.mp4").stat().st_size > 0
+    assert loaded[-1] == "some/one"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", "--out, --video: expected one of them, found neither"),
+        ("--out a.png --video a.mp4", "--out, --video: expected one of them, found both"),
+        ("--out a.png --fps 3 --path p", "--out: expected only options of a picture, found --path"),
+        ("--video a.mp4", "--video: expected --path, --sequence or --seconds, found none"),
+        ("--video a.mp4 --seconds 0", "--seconds: expected more than 0, found 0"),
+        ("--video a.mp4 --seconds 1 --fps 0", "fps: expected more than 0"),
+        ("--video a.avi --seconds 1", "a.avi: expected a name that ends in"),
+        ("--video none/a.mp4 --seconds 1", "expected a writable path"),
+        ("--video a.mp4 --seconds 1 --transparent", "transparent: expected a name for PNGs"),
+        ("--video a.mp4 --seconds 1 --from s.png", "--video: expected --session, found --from"),
+        ("--video a.mp4 --path p.yaml", "p.yaml: expected a YAML file"),
+        ("--video a.mp4 --sequence q.npz", "q.npz: expected an expression sequence"),
+        ("--video a.mp4 --seconds 1 --session s.yaml", "s.yaml: expected a YAML file"),
+        ("--video a.mp4 --path p --azimuth 0 --pad 0 0", "found --pad, --azimuth"),
+        ("--video a.mp4 --sequence q --pad 0 0", "--sequence: expected nothing that it decides"),
+        ("--video a.mp4 --seconds 1 --size 0", "--size: expected 1 to 4096 pixels, found 0"),
+        ("--out a.png --session s.jpg", "s.jpg: expected a name that ends in .png | .yaml"),
+    ],
+)
+def test_options_that_do_not_fit_are_named_before_anything_is_loaded(
+    words: str,
+    expected: str,
+    loaded: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["render", *words.split()]) == 2
+    assert expected in one_error_line(capsys)
+    assert loaded == [] and list(tmp_path.iterdir()) == []
+
+
+def test_a_screenshot_and_a_session_are_one_too_many(
+    loaded: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shot = tmp_path / "shot.png"
+    main(["render", "--out", str(shot)])
+    words = ["render", "--from", str(shot), "--session", str(shot), "--out", str(shot)]
+    assert main(words) == 2
+    assert "--from: expected no other option of the picture, found --session" in one_error_line(
+        capsys
+    )

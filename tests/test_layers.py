@@ -33,6 +33,7 @@ LEVELS = (
 
 OWNERS = {
     "dearpygui": "viewer",
+    "av": "live.movie",
     "nvdiffrast": "raster.nvdiffrast_backend",
     "anny": "data.makehuman",
     "bpy": "data.synthesis.blender",

@@ -13,6 +13,7 @@ import tyro
 from avatar_viewer.commands.base import PROGRAM, Command, Optional, Source
 from avatar_viewer.config import RuntimeName
 from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.live.moving import Film
 from avatar_viewer.live.still import Picture
 
 
@@ -43,7 +44,7 @@ class View(Command):
             if self.or_render is None:
                 raise
             print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
-            Render(out=self.or_render, picture=Picture(), ckpt=self.ckpt).run()
+            Render(out=self.or_render, picture=Picture(), film=Film(), ckpt=self.ckpt).run()
             return
         from avatar_viewer.live.renderable import load_avatar
         from avatar_viewer.viewer.window import run
@@ -61,21 +62,43 @@ class View(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Render(Command):
-    """Render one picture to a PNG, which carries its whole request as text."""
+    """Render one picture to a PNG, which carries its request and session as text, or a movie."""
 
-    out: Path
+    out: Annotated[Path | None, Optional] = None
     """The PNG to write."""
+    video: Annotated[Path | None, Optional] = None
+    """The movie to write instead: .mp4, .webm or .gif; or a PNG for each picture, by a name like
+    shots/%04d.png or a folder without a suffix."""
     picture: Annotated[Picture, tyro.conf.arg(name="")]
+    film: Annotated[Film, tyro.conf.arg(name="")]
     ckpt: Source = None
     """Avatar to load."""
+    session: Annotated[Path | None, Optional] = None
+    """Begin with all that this session (YAML, or a screenshot's) has chosen; --ckpt replaces the
+    avatar that it names, and options of the picture what they say."""
     like: Annotated[Path | None, tyro.conf.arg(name="from", help_behavior_hint="(optional)")] = None
     """Make the picture of this screenshot again; --ckpt replaces the avatar that it names."""
+    transparent: bool = False
+    """Without background, where the avatar tells opacity; only to PNGs."""
 
     def run(self) -> None:
-        from avatar_viewer.live.still import render_still
+        options = {"start": self.session, "transparent": self.transparent}
+        if self.out is not None and self.video is None:
+            if found := ", ".join(f"--{name}" for name in self.film.chosen()):
+                raise AvatarError(f"--out: expected only options of a picture, found {found}")
+            from avatar_viewer.live.still import render_still
 
-        render_still(self.picture, self.out, self.ckpt, self.like)
-        print(f"wrote {self.out}")
+            render_still(self.picture, self.out, self.ckpt, like=self.like, **options)
+            print(f"wrote {self.out}")
+        elif self.video is not None and self.out is None:
+            if self.like is not None:
+                raise AvatarError(f"--video: expected --session, found --from {self.like}")
+            from avatar_viewer.live.moving import render_movie
+
+            print(render_movie(self.picture, self.film, self.video, self.ckpt, **options))
+        else:
+            found = "neither" if self.out is None else "both"
+            raise AvatarError(f"--out, --video: expected one of them, found {found}")
 
 
 @dataclass(frozen=True, kw_only=True)

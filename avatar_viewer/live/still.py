@@ -5,28 +5,32 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from avatar_viewer.config import EMBEDDED, lasting_source, loadable_source
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.files import ensure_writable
 
 # The command line reads this module before it knows whether anything will be rendered.
 if TYPE_CHECKING:
+    from avatar_viewer.avatar import Avatar
     from avatar_viewer.avatar_info import AvatarInfo
-    from avatar_viewer.stages import Layer, RenderRequest
+    from avatar_viewer.live.session import Session
+    from avatar_viewer.stages import RenderRequest
 
-T = TypeVar("T")
-
-AVATARS_OWN = tyro.conf.arg(help_behavior_hint="(default: the avatar's own)")
+AVATARS_OWN = tyro.conf.arg(help_behavior_hint="(default: the session's, or the avatar's own)")
 
 
 @dataclass(frozen=True)
 class Picture:
     """What to picture, as options of the command line."""
 
-    pad: Annotated[tuple[float, float], tyro.conf.arg(metavar="X Y")] = (0.5, 0.5)
+    pad: Annotated[
+        tuple[float, float] | None,
+        tyro.conf.arg(metavar="X Y", help_behavior_hint="(default: its centre)"),
+    ] = None
     """Place on the expression pad: x to the right, y down, both in 0..1."""
     azimuth: Annotated[float | None, AVATARS_OWN] = None
     """Degrees; 0 = in front, > 0 = on the subject's left."""
@@ -40,19 +44,21 @@ class Picture:
     """Width and height, pixels."""
     steps: Annotated[int | None, AVATARS_OWN] = None
     """Denoising steps."""
-    seed: int = 0
+    seed: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None
     """Of the noise."""
-    show: str = "image"
-    """image | normal | depth | canonical | features | mesh."""
+    show: Annotated[str | None, tyro.conf.arg(help_behavior_hint="(default: image)")] = None
+    """image | normal | depth | canonical | features | mesh | wireframe."""
     teacher: bool = False
     """Denoise by the network that the avatar's student was distilled from, where it has one."""
     full_decoder: bool = False
     """Decode by the autoencoder's own decoder, where the avatar has a tiny one beside it."""
 
     def chosen(self) -> dict[str, Any]:
-        """The options that differ from the default, by name."""
+        """The options that were given, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value != DEFAULTS[name]}
+        return {
+            name: value for name, value in values.items() if not (value is None or value is False)
+        }
 
     def check(self) -> None:
         """Raise AvatarError, naming the option, for values that no avatar can render."""
@@ -75,60 +81,83 @@ class Picture:
                 found = " ".join(map(str, value)) if isinstance(value, tuple) else value
                 raise AvatarError(f"--{name}: expected {text}, found {found}")
 
+    def applied(self, session: Session) -> Session:
+        """The session with these options in place of what it has chosen itself."""
+        names = {
+            **{"azimuth": "azimuth_deg", "elevation": "elevation_deg"},
+            **{"distance": "distance", "fov": "fov_deg"},
+        }
+        chosen = self.chosen()
+        chosen.pop("size", None)
+        view = {names[name]: chosen.pop(name) for name in names if name in chosen}
+        return replace(session, view=replace(session.view, **view), **chosen)
+
     def request(self, info: AvatarInfo) -> RenderRequest:
         """The picture of this avatar as a request."""
-        from avatar_viewer.expression.blend import bilinear
-        from avatar_viewer.stages import RenderRequest
+        from avatar_viewer.head.expression_space import ExpressionSpace
+        from avatar_viewer.live.session import Session
 
-        view = info.default_view
-        size_px = _first(self.size, info.resolution_px)
-        return RenderRequest(
-            expression=bilinear([corner.expression for corner in info.corners], *self.pad),
-            camera=replace(
-                view,
-                azimuth_deg=_first(self.azimuth, view.azimuth_deg),
-                elevation_deg=_first(self.elevation, view.elevation_deg),
-                distance=_first(self.distance, view.distance),
-                fov_deg=_first(self.fov, view.fov_deg),
-            ).camera(size_px, size_px),
-            seed=self.seed,
-            steps=_first(self.steps, info.steps),
-            sampler=info.sampler,
-            show=cast("Layer", self.show),
-            teacher=self.teacher,
-            full_decoder=self.full_decoder,
-        )
+        size_px = self.size_px(info)
+        return self.applied(Session.of("", info)).request(ExpressionSpace(), size_px, size_px)
 
-
-DEFAULTS = {field.name: field.default for field in fields(Picture)}
-
-
-def _first(chosen: T | None, otherwise: T) -> T:
-    return otherwise if chosen is None else chosen
+    def size_px(self, info: AvatarInfo) -> int:
+        """Width and height."""
+        return info.resolution_px if self.size is None else self.size
 
 
 def render_still(
-    picture: Picture, out: Path, source: str | None = None, like: Path | None = None
+    picture: Picture,
+    out: Path,
+    source: str | None = None,
+    *,
+    like: Path | None = None,
+    start: Path | None = None,
+    transparent: bool = False,
 ) -> None:
-    """Render to a PNG that carries its request.
+    """Render to a PNG that carries its request and session.
 
-    `source` is an avatar's folder or Hub id (None: the embedded avatar); `like` is an earlier
-    screenshot, whose avatar and whole request are taken. Raises AvatarError before any rendering
-    for an option out of range or an output that cannot be written.
+    `source` is an avatar's folder or Hub id (None: the session's, or the embedded avatar); `like`
+    is an earlier screenshot, whose avatar and whole request are taken; `start` is a session's file,
+    of which `picture` replaces parts. `transparent`: without background, where the avatar tells
+    opacity. Raises AvatarError before any rendering for an option out of range or an output that
+    cannot be written.
     """
-    from avatar_viewer.avatar import Avatar
-    from avatar_viewer.config import DEMO_FOLDER, lasting_source, loadable_source
-    from avatar_viewer.live.screenshot import read_screenshot, save_screenshot
+    from avatar_viewer.live.screenshot import read_screenshot, save_screenshot, session_of
 
     picture.check()
     if out.suffix.lower() != ".png":
         raise AvatarError(f"--out: expected a name that ends in .png, found {out}")
     ensure_writable(out)
-    shot = None if like is None else read_screenshot(like)
-    if shot is not None and picture.chosen():
-        found = ", ".join(f"--{name}" for name in picture.chosen())
+    if like is None:
+        avatar, session = open_avatar(source, None if start is None else session_of(start))
+        session, size_px = picture.applied(session), picture.size_px(avatar.info)
+        frame = avatar.render(session.request(avatar.expressions, size_px, size_px))
+        save_screenshot(frame, out, session.avatar, session, transparent)
+        return
+    shot, chosen = read_screenshot(like), picture.chosen()
+    if start is not None or chosen:
+        found = ", ".join(
+            f"--{name}" for name in (*chosen, *(() if start is None else ["session"]))
+        )
         raise AvatarError(f"--from: expected no other option of the picture, found {found}")
-    source = source or (loadable_source(shot.avatar_source) if shot else str(DEMO_FOLDER))
-    avatar = Avatar.load(source)
-    frame = avatar.render(shot.request if shot else picture.request(avatar.info))
-    save_screenshot(frame, out, lasting_source(source))
+    avatar, opened = open_avatar(source, shot.session, shot.avatar_source)
+    session = None if shot.session is None else opened
+    save_screenshot(avatar.render(shot.request), out, opened.avatar, session, transparent)
+
+
+def open_avatar(
+    source: str | None, session: Session | None = None, otherwise: str = EMBEDDED
+) -> tuple[Avatar, Session]:
+    """The avatar of `source`, or else the session's, or else `otherwise`; and the session for it.
+
+    Without a session it is the avatar's own. Raises AvatarError where they do not fit.
+    """
+    from avatar_viewer.avatar import Avatar
+    from avatar_viewer.live.session import Session
+
+    own = otherwise if session is None else session.avatar
+    source = loadable_source(own) if source is None else source
+    avatar, lasting = Avatar.load(source), lasting_source(source)
+    if session is None:
+        return avatar, Session.of(lasting, avatar.info)
+    return avatar, session.for_avatar(lasting, avatar.info)

@@ -56,12 +56,20 @@ def rasterize(mesh: HeadMesh, camera: Camera, backend: str | None = None) -> GBu
     backend: a name in BACKENDS; None takes the best one for the device. Raises AvatarError for an
     unknown or missing backend and for faces that name no vertex.
     """
+    return best_filled(find_hits(mesh, camera, backend), mesh, camera)
+
+
+def find_hits(mesh: HeadMesh, camera: Camera, backend: str | None = None) -> Hits:
+    """What each pixel hits of the mesh; arguments and errors as of `rasterize`."""
     name = backend or best_backend(mesh.vertices.device)
     if name not in BACKENDS:
         raise AvatarError(f"rasterizer backend: expected {' | '.join(BACKENDS)}, found {name!r}")
     _check_faces(mesh)
-    hits = BACKENDS[name](mesh.vertices, mesh.faces, camera)
+    return BACKENDS[name](mesh.vertices, mesh.faces, camera)
 
+
+def best_filled(hits: Hits, mesh: HeadMesh, camera: Camera) -> GBuffer:
+    """`filled` in the fastest way for the mesh."""
     fill = _filled_by_numba if _fits_numba(mesh.vertices) else filled
     return fill(hits, mesh, camera)
 

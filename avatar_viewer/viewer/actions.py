@@ -3,8 +3,9 @@ docs/viewer.md are printed from it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
 
 PAD_NUDGE = 0.02
 MODIFIERS = ("Ctrl", "Shift", "Alt")
+FRONT = "Front"
+PRESETS = {"Left": 75.0, "¾ left": 40.0, FRONT: 0.0, "¾ right": -40.0, "Right": -75.0}
+"""Usual views: degrees to the subject's left from the avatar's own view."""
+TURNTABLE, LENS = "turntable", "lens"
+"""Names in `ViewerApp.opened`: while the head turns on and on, and while pixels are magnified."""
+SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+"""Of the window's fonts and widgets."""
+_SHOWN_KEYS = {
+    **{"Prior": "Page up", "Next": "Page down", "Spacebar": "Space", "Slash": "/"},
+    **{"Comma": ",", "Period": "."},
+}
+"""Names of keys for people, where Dear PyGui has others."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,11 @@ class Action:
     def key(self) -> str:
         """Without modifiers."""
         return self.keys.rpartition("+")[2]
+
+    @property
+    def shown_keys(self) -> str:
+        """For people."""
+        return "+".join((*self.keys.split("+")[:-1], _SHOWN_KEYS.get(self.key, self.key)))
 
     @property
     def modifiers(self) -> frozenset[str]:
@@ -65,6 +83,63 @@ def _reset_view(app: ViewerApp) -> None:
         app.state.reset_view()
 
 
+def turn_to(app: ViewerApp, azimuth_deg: float) -> None:
+    """So far to the side from the avatar's own view, at its height; the distance stays."""
+    if (state := app.state) is not None:
+        usual, view = state.info.default_view, state.session.view
+        turned = usual.orbited(azimuth_deg, 0)
+        angles = {"azimuth_deg": turned.azimuth_deg, "elevation_deg": turned.elevation_deg}
+        app.change(view=replace(view, **angles))
+
+
+def _copy_view(app: ViewerApp) -> None:
+    from avatar_viewer.viewer.camera_panel import copy_view
+
+    copy_view(app)
+
+
+def _paste_view(app: ViewerApp) -> None:
+    from avatar_viewer.viewer.camera_panel import paste_view
+
+    paste_view(app)
+
+
+def _compare_quick(app: ViewerApp) -> None:
+    from avatar_viewer.viewer.compared import quick_comparison
+
+    if (state := app.state) is not None:
+        is_off = state.session.comparison is None
+        app.change(comparison=quick_comparison(state) if is_off else None)
+
+
+def _magnify(app: ViewerApp) -> None:
+    app.toggle(LENS)
+
+
+def _scaled(by: int | None) -> Callable[[ViewerApp], None]:
+    """To a larger or smaller interface, or back to its usual size."""
+
+    def run(app: ViewerApp) -> None:
+        nearest = min(SCALES, key=lambda scale: abs(scale - app.preferences.ui_scale))
+        place = SCALES.index(nearest) + by if by is not None else SCALES.index(1.0)
+        app.prefer(ui_scale=SCALES[min(max(place, 0), len(SCALES) - 1)])
+
+    return run
+
+
+def _switch_theme(app: ViewerApp) -> None:
+    app.prefer(theme="light" if app.preferences.theme == "dark" else "dark")
+
+
+def _arm_stroke(app: ViewerApp) -> None:
+    app.stroke.arm()
+
+
+def _play_stroke(app: ViewerApp) -> None:
+    if not app.stroke.play_or_stop(time.perf_counter()):
+        app.complain("Play: expected a path drawn on the pad, found none; draw one by Shift+drag")
+
+
 GROUPS: dict[str, tuple[Action, ...]] = {
     "Expression": (
         Action("Left", "pad to the left", _nudge(-1, 0), True),
@@ -76,23 +151,53 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("2", "pad to the top-right corner", _pad_to(1, 0)),
         Action("3", "pad to the bottom-left corner", _pad_to(0, 1)),
         Action("4", "pad to the bottom-right corner", _pad_to(1, 1)),
+        Action("D", "draw a path with the next drag on the pad", _arm_stroke),
+        Action("Shift+D", "play the drawn path, or stop", _play_stroke),
+        Action("E", "the library of expressions", lambda app: app.toggle("library")),
+        Action("", "let the gaze follow the expression", lambda app: app.change(gaze=None)),
+        Action("", "all sliders back to 0", lambda app: app.change(directions=(), units=())),
     ),
     "View": (
         Action("R", "reset the view", _reset_view),
+        Action("F", "look at the front", lambda app: turn_to(app, PRESETS[FRONT])),
+        Action("T", "turntable: turn on and on, or stop", lambda app: app.toggle(TURNTABLE)),
+        Action("Ctrl+Shift+C", "copy the view as text", _copy_view),
+        Action("Ctrl+Shift+V", "paste a copied view", _paste_view),
         Action("L", "next layer", _next_layer),
+        Action("X", "compare the full picture with the quick one, or stop", _compare_quick),
+        Action("Z", "magnify the pixels below the mouse; Alt does so while held", _magnify),
     ),
     "Files": (
         Action("S", "save a screenshot", lambda app: app.save_screenshot()),
-        Action("O", "open an avatar, a session or a screenshot", lambda app: app.toggle("open")),
+        Action("O", "open an avatar's folder", lambda app: app.toggle("open a folder")),
+        Action("Ctrl+O", "open a session or a screenshot", lambda app: app.toggle("open a file")),
+        Action("Ctrl+Shift+S", "save the session as a file", lambda app: app.toggle("save")),
+    ),
+    "Record": (
+        Action("K", "add a keyframe of view and pad", lambda app: app.toggle("keyframe")),
+        Action("P", "play the path, or stop", lambda app: app.toggle("play")),
+        Action("V", "record the window, or stop", lambda app: app.toggle("record live")),
     ),
     "Edit": (
         Action("Ctrl+Z", "undo", lambda app: app.undo(), True),
         Action("Ctrl+Y", "redo", lambda app: app.redo(), True),
     ),
-    "Window": (),
+    "Window": (
+        Action("Ctrl+P", "find anything that can be done", lambda app: app.toggle("palette")),
+        Action("F1", "help: mouse and keys", lambda app: app.toggle("help")),
+        Action("Ctrl+Comma", "settings", lambda app: app.toggle("settings")),
+        Action("Ctrl+L", "log: all messages", lambda app: app.toggle("log")),
+        Action("Escape", "put away messages, and windows over others", lambda app: app.put_away()),
+        Action("", "switch between the dark and the light theme", _switch_theme),
+        Action("Ctrl+Up", "larger interface", _scaled(1)),
+        Action("Ctrl+Down", "smaller interface", _scaled(-1)),
+        Action("Ctrl+0", "interface at its usual size", _scaled(None)),
+    ),
 }
 """Actions by what they concern, in the order of the help."""
 MOUSE = (
+    ("Shift+drag on the pad", "draw a path to play"),
+    ("Double-click on a corner", "choose its expression from the library"),
     ("Left drag", "turn the head"),
     ("Middle or right drag", "move it"),
     ("Wheel", "zoom"),
@@ -103,6 +208,15 @@ def all_actions() -> tuple[Action, ...]:
     return tuple(action for group in GROUPS.values() for action in group)
 
 
-def help_lines() -> list[tuple[str, str]]:
-    """Input and what it does, for people."""
-    return [*MOUSE, *((action.keys, action.does) for action in all_actions() if action.keys)]
+def action_of(keys: str) -> Action:
+    """The action of those keys, which must be in the table."""
+    return next(action for action in all_actions() if action.keys == keys)
+
+
+def help_groups() -> dict[str, list[tuple[str, str]]]:
+    """Inputs and what they do, for people, by what they concern."""
+    keys = {
+        name: [(action.shown_keys, action.does) for action in group if action.keys]
+        for name, group in GROUPS.items()
+    }
+    return {"Mouse": list(MOUSE), **keys}

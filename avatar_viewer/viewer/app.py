@@ -17,6 +17,7 @@ from avatar_viewer.config import EMBEDDED, lasting_source, loadable_source, read
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.render_thread import RenderThread
+from avatar_viewer.viewer.library_file import LibraryFile
 from avatar_viewer.viewer.messages import Messages
 from avatar_viewer.viewer.preferences import (
     LAST_SESSION_FILE,
@@ -25,7 +26,9 @@ from avatar_viewer.viewer.preferences import (
     set_aside,
     write_preferences,
 )
+from avatar_viewer.viewer.recorder import Recorder
 from avatar_viewer.viewer.state import ViewerState
+from avatar_viewer.viewer.stroke import Stroke
 
 if TYPE_CHECKING:
     from avatar_viewer.live.session import Session
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 REST_S = 0.15
 """Without a change for so long, the full picture is rendered."""
+OVERLAYS = frozenset(("help", "log", "palette", "settings"))
+"""Names in `ViewerApp.opened` of windows that lie over the others."""
 
 
 class ViewerApp:
@@ -54,11 +59,19 @@ class ViewerApp:
         """Widgets that keys are meant for while they are active; panels add theirs."""
         self.dialogs: list[int | str] = []
         """Windows that keys are meant for while they are shown."""
+        self.library = LibraryFile(config_folder, self.say, self.complain)
+        self.target_corner: int | None = None
+        """Of the pad, which the library fills; None while that is not on show."""
+        self.recorder = Recorder(self)
+        self.stroke = Stroke()
+        """The path that was drawn on the pad."""
         self.submissions = 0
         self._debug = debug
         self._wanted_session: Session | None = None
         self._request: tuple[RenderRequest, RenderRequest | None] | None = None
         self._changed_s = 0.0
+        self._session: Session | None = None
+        self._touched_s = 0.0
         self._submitted: tuple[object, bool] | None = None
         self._corners: list[RenderRequest] = []
         self._other_source: str | None = None
@@ -105,8 +118,11 @@ class ViewerApp:
         changed = (request, other) != self._request
         if changed:
             self._request, self._changed_s = (request, other), now_s
+        if state.session != self._session:
+            self._session, self._touched_s = state.session, now_s
         changing = now_s - self._changed_s < REST_S and not released
-        if not changing:
+        # Also what changes no picture, such as a background, is dragged in one step.
+        if now_s - self._touched_s >= REST_S or released:
             state.settle()
         wanted = (self._request, changing)
         if self._submitted not in (wanted, (self._request, False)):
@@ -248,6 +264,11 @@ class ViewerApp:
     def toggle(self, overlay: str) -> None:
         """Show or hide an overlay."""
         self.opened ^= {overlay}
+
+    def put_away(self) -> None:
+        """Hide all messages, and the windows that lie over the others."""
+        self.messages.put_away = self.messages.count
+        self.opened -= OVERLAYS
 
     def _adopt(self) -> None:
         live = self.live

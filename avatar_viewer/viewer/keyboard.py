@@ -45,9 +45,15 @@ class Keyboard:
 
 
 def _held() -> frozenset[str]:
-    """The modifiers that are down."""
+    """The modifiers that are down, or were until this frame: a quick hand, or a script, lets go of
+    them in the frame in which the other key is seen."""
     return frozenset(
         name
         for name in MODIFIERS
-        if any(dpg.is_key_down(getattr(dpg, f"mvKey_{side}{_SIDES[name]}")) for side in "LR")
+        for side in "LR"
+        if _is_down(getattr(dpg, f"mvKey_{side}{_SIDES[name]}"))
     )
+
+
+def _is_down(key: int) -> bool:
+    return dpg.is_key_down(key) or dpg.is_key_released(key)

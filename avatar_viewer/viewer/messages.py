@@ -28,6 +28,8 @@ class Messages:
         self.lines: list[Message] = []
         self.count = 0
         """How many there have been: the newest one's serial number."""
+        self.put_away = 0
+        """The serial number of the newest one that need not be shown any more."""
 
     def say(self, text: str, *, is_error: bool = False, link: Path | None = None) -> None:
         self.lines = [*self.lines[1 - MOST_MESSAGES :], Message(text, is_error, link)]

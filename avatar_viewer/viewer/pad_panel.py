@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import dearpygui.dearpygui as dpg
@@ -13,41 +14,31 @@ from PIL import Image
 
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
+from avatar_viewer.viewer.pad_geometry import (
+    CURSOR_RADIUS_PX,
+    PAD_LEFT_PX,
+    PAD_PX,
+    THUMBNAIL_PX,
+    WIDTH_PX,
+    corner_at,
+    pad_from_pixel,
+    pixel,
+    pixel_from_pad,
+    thumbnail,
+    thumbnail_origin,
+)
+from avatar_viewer.viewer.pad_trail import PadTrail
 from avatar_viewer.viewer.pointer import Point
 from avatar_viewer.viewer.state import PAD_CORNERS
+from avatar_viewer.viewer.text_width import shortened
 from avatar_viewer.viewer.texture import PictureTexture
 
 if TYPE_CHECKING:
+    from avatar_viewer.live.session import Session
     from avatar_viewer.stages import Frame
 
-THUMBNAIL_PX = 76
-PAD_PX = 184
-GAP_PX = 8
-LABEL_PX = 16
-WIDTH_PX = 2 * (THUMBNAIL_PX + GAP_PX) + PAD_PX
-CURSOR_RADIUS_PX = 7
-_PAD_LEFT_PX = THUMBNAIL_PX + GAP_PX
-_INSET_PX = CURSOR_RADIUS_PX + 2
-"""The pad's 0..1 lies so far inside its frame that the cursor is whole at the edge."""
-_SPAN_PX = PAD_PX - 2 * _INSET_PX
-
-
-def pad_from_pixel(x_px: float, y_px: float) -> Point:
-    """Where on the pad a pixel of the panel lies; a thumbnail stands for its corner."""
-    for corner in PAD_CORNERS:
-        left, top = _thumbnail_origin(corner)
-        if 0 <= x_px - left < THUMBNAIL_PX and 0 <= y_px - top < THUMBNAIL_PX:
-            return corner
-    return (x_px - _PAD_LEFT_PX - _INSET_PX) / _SPAN_PX, (y_px - _INSET_PX) / _SPAN_PX
-
-
-def pixel_from_pad(x: float, y: float) -> Point:
-    return _PAD_LEFT_PX + _INSET_PX + x * _SPAN_PX, _INSET_PX + y * _SPAN_PX
-
-
-def _thumbnail_origin(corner: Point) -> Point:
-    x, y = corner
-    return x * (WIDTH_PX - THUMBNAIL_PX), y * (PAD_PX - THUMBNAIL_PX - LABEL_PX)
+NAME_PX = 13
+DOUBLE_CLICK_S = 0.35
 
 
 class PadPanel:
@@ -59,35 +50,120 @@ class PadPanel:
         self._textures = [PictureTexture(registry, THUMBNAIL_PX) for _ in PAD_CORNERS]
         self._thumbnails: list[Frame | None] = [None for _ in PAD_CORNERS]
         self._drawn: Point | None = None
-        self.drawlist = dpg.add_drawlist(WIDTH_PX, PAD_PX)
+        self._played: Point | None = None
+        self._pressed: tuple[int | None, float] = (None, 0.0)
+        self._marked: int | None = None
+        self._told = ""
+        with dpg.group() as around:  # a drawlist has no tooltip
+            self.drawlist = dpg.add_drawlist(theme.px(WIDTH_PX), theme.px(PAD_PX))
         with dpg.draw_layer(parent=self.drawlist):
             self._draw_grid()
             self._images = [self._draw_thumbnail(i) for i in range(len(PAD_CORNERS))]
             self._names = [self._draw_name(corner) for corner in PAD_CORNERS]
+        self._trail = PadTrail(self.drawlist, pixel_from_pad)
+        accent = theme.current().accent
+        self._mark = dpg.draw_rectangle(
+            (0, 0), (1, 1), parent=self.drawlist, color=accent, thickness=theme.px(2), show=False
+        )
         self._cursor = dpg.draw_circle(
             (0, 0),
-            CURSOR_RADIUS_PX,
-            color=theme.TEXT,
-            fill=theme.ACCENT,
-            thickness=2,
+            theme.px(CURSOR_RADIUS_PX),
+            color=theme.current().text,
+            fill=accent,
+            thickness=theme.px(2),
             parent=self.drawlist,
             show=False,
         )
+        with dpg.tooltip(around, show=False) as self._tooltip:
+            self._tooltip_name = dpg.add_text()
+            dpg.add_text("Double-click: another one from the library", color=theme.DIM_TEXT)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the next drawing will differ though nobody touches anything."""
+        return self._app.stroke.is_playing or self._trail.is_fading
 
     def update(self) -> None:
         """Show the state's cursor and corners, and as many thumbnails as there are."""
         if (state := self._app.state) is None:
             return
+        now_s = time.perf_counter()
+        self._play(now_s)
         session = state.session
         if session.pad != self._drawn:
             self._drawn = session.pad
             dpg.configure_item(self._cursor, center=pixel_from_pad(*self._drawn), show=True)
+        self._trail.follow(session.pad, now_s)
+        self._trail.show_path(self._app.stroke.places)
+        self._show_names(session)
+        self._show_mark()
+        self._show_thumbnails(self._app.live.thumbnails)
+
+    def press(self, button: int, at: Point) -> bool:
+        """The left button drags; twice on a thumbnail, it asks for another expression there."""
+        if button != dpg.mvMouseButton_Left:
+            return False
+        corner, now_s = corner_at(*at), time.perf_counter()
+        (last, last_s), self._pressed = self._pressed, (corner, now_s)
+        if corner is not None and corner == last and now_s - last_s < DOUBLE_CLICK_S:
+            self._pressed = (None, 0.0)
+            self._app.target_corner = corner
+            self._app.opened.add("library")
+            return False
+        is_shift_down = dpg.is_key_down(dpg.mvKey_LShift) or dpg.is_key_down(dpg.mvKey_RShift)
+        self._app.stroke.press(is_shift_down)
+        return True
+
+    def drag(self, button: int, at: Point, by: Point) -> None:
+        """Move the cursor to a pixel of the panel."""
+        if (state := self._app.state) is not None:
+            state.move_pad(*pad_from_pixel(*at))
+            self._app.stroke.add(state.session.pad, time.perf_counter())
+
+    def wheel(self, clicks: float) -> None:
+        """Nothing."""
+
+    def _play(self, now_s: float) -> None:
+        """Move the cursor along the path that was drawn, until it is moved otherwise."""
+        state, stroke = self._app.state, self._app.stroke
+        assert state is not None
+        if self._played not in (None, state.session.pad):
+            stroke.stop()
+        self._played = stroke.place(now_s)
+        if self._played is not None:
+            state.move_pad(*self._played)
+
+    def _show_names(self, session: Session) -> None:
         names = tuple(corner.name for corner in session.corners)
         if names != self._names_shown:
             self._names_shown = names
             for item, name in zip(self._names, names, strict=True):
-                dpg.configure_item(item, text=_shortened(name))
-        self._show_thumbnails(self._app.live.thumbnails)
+                dpg.configure_item(item, text=shortened(name, THUMBNAIL_PX, NAME_PX))
+        hovered = names[corner] if (corner := self._hovered()) is not None else ""
+        if hovered != self._told:
+            self._told = hovered
+            dpg.configure_item(self._tooltip, show=hovered != "")
+            dpg.set_value(self._tooltip_name, hovered)
+
+    def _hovered(self) -> int | None:
+        """Whose thumbnail is under the mouse."""
+        if not dpg.is_item_hovered(self.drawlist):
+            return None
+        (x, y), (left, top) = (
+            dpg.get_mouse_pos(local=False),
+            dpg.get_item_rect_min(self.drawlist),
+        )
+        return corner_at(x - left, y - top)
+
+    def _show_mark(self) -> None:
+        """Which corner the library fills."""
+        if self._app.target_corner == self._marked:
+            return
+        self._marked = self._app.target_corner
+        dpg.configure_item(self._mark, show=self._marked is not None)
+        if self._marked is not None:
+            near, far = thumbnail(self._marked, margin=1)
+            dpg.configure_item(self._mark, pmin=near, pmax=far)
 
     def _show_thumbnails(self, thumbnails: tuple[Frame, ...]) -> None:
         for i, (image, texture) in enumerate(zip(self._images, self._textures, strict=True)):
@@ -102,39 +178,21 @@ class PadPanel:
                 texture.upload(np.asarray(small))
             dpg.configure_item(image, show=frame is not None, **texture.uv())
 
-    def press(self, button: int, at: Point) -> bool:
-        """The left button drags."""
-        return button == dpg.mvMouseButton_Left
-
-    def drag(self, button: int, at: Point, by: Point) -> None:
-        """Move the cursor to a pixel of the panel."""
-        if self._app.state is not None:
-            self._app.state.move_pad(*pad_from_pixel(*at))
-
-    def wheel(self, clicks: float) -> None:
-        """Nothing."""
-
     def _draw_grid(self) -> None:
-        left, right = _PAD_LEFT_PX, _PAD_LEFT_PX + PAD_PX
-        dpg.draw_rectangle((left, 0), (right, PAD_PX), fill=theme.WIDGET, color=theme.LINE)
+        fill, line = theme.current().widget, theme.current().line
+        near, far = pixel(PAD_LEFT_PX, 0), pixel(PAD_LEFT_PX + PAD_PX, PAD_PX)
+        dpg.draw_rectangle(near, far, fill=fill, color=line)
         for part in (0.25, 0.5, 0.75):
             x, y = pixel_from_pad(part, part)
-            dpg.draw_line((x, 0), (x, PAD_PX), color=theme.LINE)
-            dpg.draw_line((left, y), (right, y), color=theme.LINE)
-        for corner in PAD_CORNERS:
-            x, y = _thumbnail_origin(corner)
-            far = (x + THUMBNAIL_PX, y + THUMBNAIL_PX)
-            dpg.draw_rectangle((x, y), far, fill=theme.WIDGET, color=theme.LINE)
+            dpg.draw_line((x, near[1]), (x, far[1]), color=line)
+            dpg.draw_line((near[0], y), (far[0], y), color=line)
+        for index in range(len(PAD_CORNERS)):
+            dpg.draw_rectangle(*thumbnail(index), fill=fill, color=line)
 
     def _draw_thumbnail(self, index: int) -> int | str:
-        x, y = _thumbnail_origin(PAD_CORNERS[index])
-        far = (x + THUMBNAIL_PX, y + THUMBNAIL_PX)
-        return dpg.draw_image(self._textures[index].tag, (x, y), far, show=False)
+        return dpg.draw_image(self._textures[index].tag, *thumbnail(index), show=False)
 
     def _draw_name(self, corner: Point) -> int | str:
-        x, y = _thumbnail_origin(corner)
-        return dpg.draw_text((x, y + THUMBNAIL_PX + 2), "", size=13, color=theme.DIM_TEXT)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 11 else f"{name[:9]}.."
+        x, y = thumbnail_origin(corner)
+        at = pixel(x, y + THUMBNAIL_PX + 1)
+        return dpg.draw_text(at, "", size=theme.px(NAME_PX), color=theme.current().dim_text)

@@ -52,6 +52,10 @@ class Pointer:
             dpg.add_mouse_click_handler(callback=lambda _, button: self._press(button))
             dpg.add_mouse_wheel_handler(callback=lambda _, clicks: self._turn_wheel(clicks))
 
+    @property
+    def is_dragging(self) -> bool:
+        return self._drag is not None
+
     def update(self) -> None:
         """Follow the mouse; called once per frame of the window."""
         position = _mouse()

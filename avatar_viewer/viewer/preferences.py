@@ -45,7 +45,7 @@ class Preferences:
             raise AvatarError(f"screenshot_scale: expected 1 to 4, found {self.screenshot_scale}")
         try:
             self.screenshot_name.format(date="", time="", name="", layer="")
-        except (KeyError, ValueError, IndexError) as error:
+        except (KeyError, ValueError, IndexError, AttributeError) as error:
             raise AvatarError(
                 "screenshot_name: expected only {date}, {time}, {name} and {layer}, "
                 f"found {self.screenshot_name}"

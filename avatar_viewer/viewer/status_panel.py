@@ -1,24 +1,27 @@
-"""What the renderer does, how fast, and what went wrong."""
+"""What the renderer does, how fast, and what it takes."""
 
 # Dear PyGui annotates its context managers as the tags that they yield.
 # pyright: reportGeneralTypeIssues=false
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 import dearpygui.dearpygui as dpg
 
+from avatar_viewer.memory import gpu_mb, resident_mb
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
+from avatar_viewer.viewer.stage_plot import StagePlot
 
 if TYPE_CHECKING:
     from avatar_viewer.live.live_state import LiveState
 
 RATE_WINDOW_S = 2.0
-MAX_STAGES = 10
+MEMORY_EVERY_S = 1.0
 
 
 class FrameRate:
@@ -40,69 +43,54 @@ class FrameRate:
 
 
 class StatusPanel:
-    """Texts only; it shows what it is given."""
+    """Two lines and the plot of the stages; it shows what it is given."""
 
     def __init__(self, app: ViewerApp, width_px: int) -> None:
+        palette = theme.current()
         self._app = app
         self._shown: dict[int | str, str] = {}
         self._rate = FrameRate()
         self._frames = 0
-        self._messages = 0
-        self._message = dpg.add_text("", wrap=width_px)
-        self._status = dpg.add_text("", color=theme.ACCENT, wrap=width_px)
+        self._memory_s = 0.0
+        self._memory = ""
+        self._loading = dpg.add_text("", color=palette.accent, wrap=width_px, show=False)
         self._speed = dpg.add_text("")
-        self._runtime = dpg.add_text("", color=theme.DIM_TEXT)
-        with dpg.table(header_row=False, policy=dpg.mvTable_SizingFixedFit):
-            dpg.add_table_column(width_fixed=True, init_width_or_weight=150)
-            dpg.add_table_column(width_fixed=True, init_width_or_weight=80)
-            self._rows = [self._add_row() for _ in range(MAX_STAGES)]
-
-    @property
-    def message(self) -> str:
-        """The message on show."""
-        return self._shown.get(self._message, "")
+        self._takes = dpg.add_text("", color=palette.dim_text)
+        self._plot = StagePlot(width_px)
 
     def update(self) -> None:
         """Show the live state."""
-        now_s = time.perf_counter()
-        live, messages = self._app.live, self._app.messages
-        if live.frames != self._frames:
+        now_s, live = time.perf_counter(), self._app.live
+        if live.status != self._shown.get(self._loading, ""):
+            dpg.configure_item(self._loading, show=bool(live.status))
+            dpg.configure_item(self._speed, show=not live.status)
+            self._set(self._loading, live.status)
+        if live.frames != self._frames and live.frame is not None:
             self._frames = live.frames
             self._rate.count(now_s)
-        # What a new avatar has to say waits until it is there.
-        if messages.count != self._messages and not live.status:
-            self._messages = messages.count
-            newest = messages.lines[-1]
-            self._set(self._message, newest.text)
-            colour = theme.ERROR if newest.is_error else theme.TEXT
-            dpg.configure_item(self._message, color=colour)
-        self._set(self._status, live.status)
+            self._plot.add(live.frame.stage_ms)
         self._show_speed(live, now_s)
+        if now_s - self._memory_s > MEMORY_EVERY_S:
+            self._memory_s, self._memory = now_s, _memory()
+        runtime = live.frame.runtime if live.frame is not None else ""
+        self._set(self._takes, "    ".join(filter(None, (runtime, self._memory))))
 
     def _show_speed(self, live: LiveState, now_s: float) -> None:
-        frame = live.frame
-        stages = list(frame.stage_ms.items()) if frame else []
-        if frame:
-            fps = self._rate.fps(now_s)
-            rate = "at rest" if fps is None else f"{fps:.1f} fps"
-            kind = "quick" if frame.preview else "full"
-            self._set(
-                self._speed,
-                f"{rate}    {live.latency_ms:.0f} ms from input    {kind}",
-            )
-            self._set(self._runtime, frame.runtime)
-            stages = [*stages[: MAX_STAGES - 1], ("total", sum(ms for _, ms in stages))]
-        for i, (row, name, spent) in enumerate(self._rows):
-            dpg.configure_item(row, show=i < len(stages))
-            if i < len(stages):
-                self._set(name, stages[i][0])
-                self._set(spent, f"{stages[i][1]:8.1f} ms")
-
-    def _add_row(self) -> tuple[int | str, int | str, int | str]:
-        with dpg.table_row(show=False) as row:
-            return row, dpg.add_text("", color=theme.DIM_TEXT), dpg.add_text("")
+        if (frame := live.frame) is None:
+            return
+        fps = self._rate.fps(now_s)
+        rate = "at rest" if fps is None else f"{fps:.1f} pictures/s"
+        kind = "quick" if frame.preview else "full"
+        self._set(self._speed, f"{rate}    {live.latency_ms:.0f} ms from input    {kind}")
 
     def _set(self, item: int | str, text: str) -> None:
         if self._shown.get(item, "") != text:
             self._shown[item] = text
             dpg.set_value(item, text)
+
+
+def _memory() -> str:
+    """What the process takes, in words."""
+    resident, gpu = resident_mb(os.getpid())[0], gpu_mb()
+    named = (("memory", resident), ("on the GPU", gpu))
+    return "    ".join(f"{mb / 1000:.2f} GB {name}" for name, mb in named if mb is not None)

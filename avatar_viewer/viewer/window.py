@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,18 +17,32 @@ import dearpygui.dearpygui as dpg
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.render_thread import RenderThread
 from avatar_viewer.live.renderable import Load, load_avatar
-from avatar_viewer.viewer.actions import all_actions, help_lines
+from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
+from avatar_viewer.viewer.background_panel import BackgroundPanel
+from avatar_viewer.viewer.buttons import action_button
+from avatar_viewer.viewer.camera_panel import CameraPanel
+from avatar_viewer.viewer.compare_panel import ComparePanel
 from avatar_viewer.viewer.display import prepare_process
+from avatar_viewer.viewer.gaze_panel import GazePanel
+from avatar_viewer.viewer.help_overlay import HelpOverlay
 from avatar_viewer.viewer.keyboard import Keyboard
+from avatar_viewer.viewer.library_panel import LibraryPanel
+from avatar_viewer.viewer.log_panel import LogPanel
 from avatar_viewer.viewer.pad_panel import WIDTH_PX, PadPanel
-from avatar_viewer.viewer.pointer import Pointer
+from avatar_viewer.viewer.palette import CommandPalette
+from avatar_viewer.viewer.path_panel import PathPanel
+from avatar_viewer.viewer.pointer import Pointer, Surface
 from avatar_viewer.viewer.preferences import config_folder
+from avatar_viewer.viewer.preferences_panel import Settings
+from avatar_viewer.viewer.record_panel import RecordPanel
 from avatar_viewer.viewer.rhythm import Rhythm
 from avatar_viewer.viewer.settings_panel import SettingsPanel
+from avatar_viewer.viewer.sliders_panel import SlidersPanel
 from avatar_viewer.viewer.source_panel import SourcePanel
 from avatar_viewer.viewer.status_panel import StatusPanel
-from avatar_viewer.viewer.theme import DIM_TEXT, SCROLLBAR_PX, bind_theme
+from avatar_viewer.viewer.stroke_panel import StrokePanel
+from avatar_viewer.viewer.toasts import Toasts
 from avatar_viewer.viewer.view_panel import ViewPanel
 
 if TYPE_CHECKING:
@@ -45,13 +58,24 @@ class Panel(Protocol):
 
 
 TABS: dict[str, tuple[Callable[[ViewerApp, int], Panel], ...]] = {
+    "Expression": (StrokePanel, SlidersPanel, GazePanel),
+    "Library": (LibraryPanel,),
+    "View": (CameraPanel, ComparePanel, BackgroundPanel),
     "Picture": (SettingsPanel,),
+    "Record": (PathPanel, RecordPanel),
 }
 """Panels by the tab on which they lie, made with the app and the width in pixels."""
+BUTTONS = {
+    "R": ("Reset view", 0.28),
+    "S": ("Screenshot", 0.3),
+    "Ctrl+Comma": ("Settings", 0.25),
+    "F1": ("Help", 0.17),
+}
+"""Label and part of the width, by the keys of the action."""
 SIZE_PX = (1280, 800)
 MIN_SIZE_PX = (720, 560)
 MARGIN_PX = 8
-SIDE_PX = WIDTH_PX + 2 * MARGIN_PX + SCROLLBAR_PX
+SIDE_PX = WIDTH_PX + 2 * MARGIN_PX + theme.SCROLLBAR_PX
 
 
 def run(
@@ -112,7 +136,7 @@ class ViewerWindow:
     @property
     def uploads(self) -> int:
         """How many pictures have been sent to the graphics driver."""
-        return self._view.texture.uploads
+        return self._view.uploads
 
     def open(self) -> None:
         """Show the window, still without an avatar."""
@@ -138,6 +162,7 @@ class ViewerWindow:
     def close(self) -> None:
         """The one place that ends the context: nothing may call Dear PyGui after it."""
         self.app.keep_last_session()
+        self.app.recorder.close()
         dpg.destroy_context()
         self.app.renderer.stop()
         self._rhythm.close()
@@ -164,7 +189,7 @@ class ViewerWindow:
         dpg.run_callbacks(dpg.get_callback_queue())
         self._pointer.update()
         changed = self.app.ask(time.perf_counter(), self._pointer.released)
-        if changed or self._pointer.moved:
+        if changed or self._pointer.moved or self._pad.is_moving:
             self._rhythm.stay_awake()
         # Dear PyGui shows a new picture only in the second drawing after it was handed over.
         if not picture_is_new:
@@ -173,46 +198,57 @@ class ViewerWindow:
     def _build(self) -> None:
         dpg.create_context()
         dpg.configure_app(manual_callback_management=True)
-        bind_theme()
-        textures = dpg.add_texture_registry()
+        theme.bind_font()
+        self._textures = dpg.add_texture_registry()
         with dpg.window(no_scrollbar=True, no_scroll_with_mouse=True) as window:
-            with dpg.group(horizontal=True):
-                self._view = ViewPanel(self.app, textures)
-                with dpg.child_window(width=SIDE_PX, always_use_window_padding=True):
-                    self._pad = PadPanel(self.app, textures)
-                    dpg.add_separator()
-                    self._panels: list[Panel] = [self._pad, SourcePanel(self.app, WIDTH_PX)]
-                    self._build_tabs()
-                    self._build_buttons()
-                    dpg.add_separator()
-                    self._panels.append(StatusPanel(self.app, WIDTH_PX))
-                    self._build_help()
+            with dpg.group(horizontal=True) as self._row:
+                self._view = ViewPanel(self.app, self._textures)
         dpg.set_primary_window(window, True)
-        self._pointer = Pointer([self._view, self._pad])
+        self._overlays: list[Panel] = [
+            make(self.app) for make in (Toasts, LogPanel, HelpOverlay, Settings, CommandPalette)
+        ]
+        self._surfaces: list[Surface] = [self._view]
+        self._pointer = Pointer(self._surfaces)
+        self._side: int | str = 0
+        self._build_side()
         Keyboard(self.app)
 
-    def _build_tabs(self) -> None:
-        with dpg.tab_bar():
+    def _build_side(self) -> None:
+        """Make the side column as the preferences say, in place of the one before."""
+        preferences = self.app.preferences
+        self._looks = (preferences.theme, preferences.ui_scale)
+        theme.bind_theme(*self._looks)
+        chosen = None
+        if dpg.does_item_exist(self._side):
+            chosen = dpg.get_item_label(dpg.get_value(self._tabs))
+            dpg.delete_item(self._side)
+        self.app.text_inputs[:] = filter(dpg.does_item_exist, self.app.text_inputs)
+        width, side = theme.px(WIDTH_PX), theme.px(SIDE_PX)
+        with dpg.child_window(
+            width=side, always_use_window_padding=True, parent=self._row
+        ) as self._side:
+            self._pad = PadPanel(self.app, self._textures)
+            dpg.add_separator()
+            self._panels: list[Panel] = [self._pad, SourcePanel(self.app, width)]
+            self._build_buttons(width)
+            self._build_tabs(width, chosen)
+            dpg.add_separator()
+            self._panels.append(StatusPanel(self.app, width))
+        self._surfaces[1:] = [self._pad, *(p for p in self._panels if isinstance(p, GazePanel))]
+
+    def _build_tabs(self, width_px: int, chosen: str | None) -> None:
+        with dpg.tab_bar() as self._tabs:
             for label, makers in TABS.items():
-                with dpg.tab(label=label):
-                    self._panels += [make(self.app, WIDTH_PX) for make in makers]
+                with dpg.tab(label=label) as tab:
+                    self._panels += [make(self.app, width_px) for make in makers]
+                if label == chosen:
+                    dpg.set_value(self._tabs, tab)
 
-    def _build_buttons(self) -> None:
-        width = (WIDTH_PX - MARGIN_PX) // 2
+    def _build_buttons(self, width_px: int) -> None:
+        free_px = width_px - (len(BUTTONS) - 1) * theme.px(MARGIN_PX)
         with dpg.group(horizontal=True):
-            for label, keys in (("Reset view (R)", "R"), ("Screenshot (S)", "S")):
-                action = next(a for a in all_actions() if a.keys == keys)
-                run = partial(action.run, self.app)
-                dpg.add_button(
-                    label=label, width=width, callback=lambda _, __, do: do(), user_data=run
-                )
-
-    def _build_help(self) -> None:
-        with dpg.collapsing_header(label="Mouse and keys"):
-            for given, does in help_lines():
-                with dpg.group(horizontal=True, xoffset=160):
-                    dpg.add_text(given)
-                    dpg.add_text(does, color=DIM_TEXT)
+            for keys, (label, share) in BUTTONS.items():
+                action_button(self.app, keys, label, round(share * free_px))
 
     def _take_in(self) -> None:
         """Show what the render thread has done."""
@@ -223,8 +259,13 @@ class ViewerWindow:
         if title != self._title:
             self._title = title
             dpg.set_viewport_title(title)
-        width = dpg.get_viewport_client_width() - SIDE_PX - 3 * MARGIN_PX
-        self._view.resize(max(1, width), max(1, dpg.get_viewport_client_height() - 2 * MARGIN_PX))
+        preferences = self.app.preferences
+        looks_otherwise = (preferences.theme, preferences.ui_scale) != self._looks
+        if looks_otherwise and not self._pointer.is_dragging:
+            self._build_side()
+        margin = theme.px(MARGIN_PX)
+        width = dpg.get_viewport_client_width() - theme.px(SIDE_PX) - 3 * margin
+        self._view.resize(max(1, width), max(1, dpg.get_viewport_client_height() - 2 * margin))
         self._view.update()
-        for panel in self._panels:
+        for panel in (*self._panels, *self._overlays):
             panel.update()

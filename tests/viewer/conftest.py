@@ -50,6 +50,12 @@ def context():
 
 
 @pytest.fixture
+def screen(context):
+    """A window that is not shown, and so needs no display."""
+    dpg.create_viewport(width=1280, height=800)
+
+
+@pytest.fixture
 def display():
     """A display that a window can open on."""
     _require_gui()

@@ -7,7 +7,7 @@ import pytest
 
 import avatar_viewer
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.viewer.actions import all_actions, help_lines
+from avatar_viewer.viewer.actions import all_actions, help_groups
 from avatar_viewer.viewer.display import require_display
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X is Linux's")
@@ -54,6 +54,6 @@ def test_the_window_needs_no_heavy_import():
 
 
 def test_every_key_has_one_action_and_a_line_of_help():
-    keys = [action.keys for action in all_actions() if action.keys]
+    keys = [action.shown_keys for action in all_actions() if action.keys]
     assert len(set(keys)) == len(keys)
-    assert {key for key, _ in help_lines()} >= set(keys)
+    assert {key for lines in help_groups().values() for key, _ in lines} >= set(keys)

@@ -1,7 +1,5 @@
 """Panels without a display: widgets, values and callbacks only need a context."""
 
-from dataclasses import replace
-
 import dearpygui.dearpygui as dpg
 import numpy as np
 import pytest
@@ -19,11 +17,9 @@ from avatar_viewer.viewer.pad_panel import (
     pixel_from_pad,
 )
 from avatar_viewer.viewer.settings_panel import SettingsPanel
-from avatar_viewer.viewer.source_panel import SourcePanel, _chosen_folder
+from avatar_viewer.viewer.source_panel import SourcePanel, _chosen_path
 from avatar_viewer.viewer.state import PAD_CORNERS, ViewerState
-from avatar_viewer.viewer.status_panel import FrameRate, StatusPanel
 from avatar_viewer.viewer.texture import PictureTexture
-from avatar_viewer.viewer.view_panel import ViewPanel
 
 
 def render(state) -> Frame:
@@ -67,47 +63,6 @@ def test_an_upload_leaves_the_buffer_on_show_alone(context):
     on_show = texture._buffers[1].copy()
     texture.upload(np.zeros((4, 4, 3), np.uint8))
     assert (texture._buffers[1] == on_show).all()
-
-
-def test_the_picture_is_uploaded_once_per_frame(context, app, state):
-    panel = ViewPanel(app, context)
-    app.live = LiveState(frame=render(state))
-    assert panel.update()
-    assert not panel.update()
-    app.live = LiveState(frame=replace(app.live.frame, preview=True))
-    assert not panel.update()
-    assert panel.texture.uploads == 1
-    app.live = LiveState(frame=render(state))
-    assert panel.update()
-
-
-def test_a_larger_picture_gets_a_larger_texture(context, app, state):
-    panel = ViewPanel(app, context)
-    for size_px, texture_px in ((128, 256), (1024, 1024), (512, 1024)):
-        state.info = replace(INFO, resolution_px=size_px)
-        app.live = LiveState(frame=render(state))
-        assert panel.update()
-        assert panel.texture.size_px == texture_px
-
-
-def test_the_picture_stays_square_in_the_middle(context, app):
-    panel = ViewPanel(app, context)
-    panel.resize(900, 500)
-    image = dpg.get_item_configuration(panel._image)
-    assert list(image["pmin"])[:2] == [200, 0] and list(image["pmax"])[:2] == [700, 500]
-
-
-@pytest.mark.parametrize(("button", "changes"), [(0, "azimuth_deg"), (1, "target"), (2, "target")])
-def test_mouse_buttons_turn_or_move(context, app, state, button, changes):
-    panel = ViewPanel(app, context)
-    panel.resize(200, 100)
-    app.state = None
-    panel.drag(button, (60, 50), (10, 0))  # without an avatar nothing happens
-    app.state = state
-    panel.drag(button, (60, 50), (10, 0))
-    view = state.session.view
-    expected = replace(INFO.default_view, **{changes: getattr(view, changes)})
-    assert view == expected != INFO.default_view
 
 
 def test_pad_pixels_and_places_agree():
@@ -202,42 +157,4 @@ def test_a_source_is_loaded_unless_it_is_blank(context, app):
     [("/a/b", "/a/b"), ("/a//b/c", "/b/c"), ("//b", "/b"), (r"C:\a\b", r"C:\a\b")],
 )
 def test_an_absolute_path_typed_into_the_dialog_is_taken_as_such(path, meant):
-    assert _chosen_folder(path) == meant
-
-
-def test_a_message_is_shown_once_its_avatar_is_there(context, app):
-    panel = StatusPanel(app, 300)
-    app.say("no fast runtime")
-    app.live = LiveState(status="Loading demo")
-    panel.update()
-    assert panel.message == ""
-    app.live = LiveState()
-    panel.update()
-    assert panel.message == "no fast runtime"
-
-
-def test_a_picture_tells_what_ran_the_networks(context, app, state):
-    panel = StatusPanel(app, 300)
-    app.live = LiveState(frames=1, frame=replace(render(state), runtime="openvino"))
-    panel.update()
-    assert dpg.get_value(panel._runtime) == "openvino"
-
-
-def test_stages_and_their_sum_are_listed(context, app, state):
-    panel = StatusPanel(app, 300)
-    app.live = LiveState(frames=1, frame=replace(render(state), stage_ms={"a": 1.5, "b": 2}))
-    panel.update()
-    shown = [
-        (dpg.get_value(name), dpg.get_value(time).strip())
-        for row, name, time in panel._rows
-        if dpg.is_item_shown(row)
-    ]
-    assert shown == [("a", "1.5 ms"), ("b", "2.0 ms"), ("total", "3.5 ms")]
-
-
-def test_the_rate_counts_only_new_pictures_of_the_last_two_seconds():
-    rate = FrameRate()
-    for i in range(11):
-        rate.count(10 + i / 10)
-    assert rate.fps(11) == pytest.approx(10)
-    assert rate.fps(12.95) is None
+    assert _chosen_path(path) == meant

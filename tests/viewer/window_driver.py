@@ -156,16 +156,19 @@ class WindowDriver:
         def shown() -> bool:
             difference = np.abs(np.asarray(expected, int) - self.picture()).max(-1)
             # The window filters a little differently at the disc's edge.
-            return (difference > 30).mean() < 0.01
+            alike = (difference > 30).mean() < 0.01
+            if not alike:
+                self.key("Escape")  # a message may lie over it
+            return alike
 
         self.wait(shown, f"{self.state.session}")
 
     def wait_for_message(self, is_error: bool = False) -> None:
-        colour = theme.ERROR if is_error else theme.TEXT
-        self.wait(lambda: self.has_colour(colour, SIDE_LEFT), f"text in {colour}")
-
-    def has_colour(self, colour, left: int, top: int = 0) -> bool:
-        return int(close_to(self.capture()[top:, left:], colour).sum()) > 20
+        """Until there is one over the view's lower left corner, which is then put away."""
+        colour = theme.current().error if is_error else theme.current().text
+        corner = (slice(SIZE_PX[1] // 2, None), slice(SIDE_LEFT // 2))
+        self.wait(lambda: close_to(self.capture()[corner], colour).sum() > 20, f"text in {colour}")
+        self.key("Escape")
 
     def on_pad(self, x: float, y: float) -> tuple[float, float]:
         left, top = PAD_ORIGIN
