@@ -16,8 +16,9 @@ MODIFIERS = ("Ctrl", "Shift", "Alt")
 FRONT = "Front"
 PRESETS = {"Left": 75.0, "¾ left": 40.0, FRONT: 0.0, "¾ right": -40.0, "Right": -75.0}
 """Usual views: degrees to the subject's left from the avatar's own view."""
-TURNTABLE, LENS = "turntable", "lens"
-"""Names in `ViewerApp.opened`: while the head turns on and on, and while pixels are magnified."""
+TURNTABLE, LENS, WINDOW_SHOT = "turntable", "lens", "window shot"
+"""Names in `ViewerApp.opened`: while the head turns on and on, while pixels are magnified, and to
+have a picture of the window saved."""
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 """Of the window's fonts and widgets."""
 _SHOWN_KEYS = {
@@ -169,6 +170,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
     ),
     "Files": (
         Action("S", "save a screenshot", lambda app: app.save_screenshot()),
+        Action("Shift+S", "save a picture of the window", lambda app: app.toggle(WINDOW_SHOT)),
         Action("O", "open an avatar's folder", lambda app: app.toggle("open a folder")),
         Action("Ctrl+O", "open a session or a screenshot", lambda app: app.toggle("open a file")),
         Action("Ctrl+Shift+S", "save the session as a file", lambda app: app.toggle("save")),

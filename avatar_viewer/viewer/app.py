@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from avatar_viewer.config import EMBEDDED, lasting_source, loadable_source, read_yaml
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.files import ensure_writable, make_folder
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.render_thread import RenderThread
 from avatar_viewer.viewer.library_file import LibraryFile
@@ -189,8 +190,6 @@ class ViewerApp:
 
     def keep_last_session(self) -> None:
         """For the next start; a folder that cannot be written to is no reason not to close."""
-        from avatar_viewer.files import make_folder
-
         if self.state is not None:
             self._try(lambda: make_folder(self.config_folder))
             self.save_session(self.config_folder / LAST_SESSION_FILE)
@@ -234,6 +233,16 @@ class ViewerApp:
         )
         folder = self.preferences.screenshot_folder or Path.cwd()
         return unused(folder / f"{name.replace('/', '-')}{suffix}")
+
+    def writable_path(self, suffix: str) -> Path | None:
+        """`new_path` if it can be written; otherwise None, and the person is told."""
+        path = self.new_path(suffix)
+        try:
+            ensure_writable(path)
+        except AvatarError as error:
+            self.complain(str(error))
+            return None
+        return path
 
     # Settings.
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dearpygui.dearpygui as dpg
 
 from avatar_viewer.viewer.actions import MODIFIERS, Action, all_actions
@@ -16,8 +18,9 @@ _SIDES = {"Ctrl": "Control", "Shift": "Shift", "Alt": "Alt"}
 class Keyboard:
     """Listens for the keys of all actions."""
 
-    def __init__(self, app: ViewerApp) -> None:
-        self._app = app
+    def __init__(self, app: ViewerApp, on_press: Callable[[], None]) -> None:
+        """`on_press` is called with each key that is obeyed."""
+        self._app, self._on_press = app, on_press
         self._down: set[int] = set()
         with dpg.handler_registry():
             for action in all_actions():
@@ -36,6 +39,7 @@ class Keyboard:
             return
         self._down.add(key)
         action.run(self._app)
+        self._on_press()
 
     def _is_taken(self) -> bool:
         """Whether keys are meant for a widget or a dialog."""

@@ -73,7 +73,8 @@ class StatusPanel:
         if now_s - self._memory_s > MEMORY_EVERY_S:
             self._memory_s, self._memory = now_s, _memory()
         runtime = live.frame.runtime if live.frame is not None else ""
-        self._set(self._takes, "    ".join(filter(None, (runtime, self._memory))))
+        where = f"{runtime} on the {'CPU' if gpu_mb() is None else 'GPU'}" if runtime else ""
+        self._set(self._takes, "    ".join(filter(None, (where, self._memory))))
 
     def _show_speed(self, live: LiveState, now_s: float) -> None:
         if (frame := live.frame) is None:
@@ -92,5 +93,5 @@ class StatusPanel:
 def _memory() -> str:
     """What the process takes, in words."""
     resident, gpu = resident_mb(os.getpid())[0], gpu_mb()
-    named = (("memory", resident), ("on the GPU", gpu))
+    named = (("memory", resident), ("GPU memory", gpu))
     return "    ".join(f"{mb / 1000:.2f} GB {name}" for name, mb in named if mb is not None)

@@ -18,6 +18,7 @@ from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.render_thread import RenderThread
 from avatar_viewer.live.renderable import Load, load_avatar
 from avatar_viewer.viewer import theme
+from avatar_viewer.viewer.actions import WINDOW_SHOT
 from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.background_panel import BackgroundPanel
 from avatar_viewer.viewer.buttons import action_button
@@ -211,7 +212,7 @@ class ViewerWindow:
         self._pointer = Pointer(self._surfaces)
         self._side: int | str = 0
         self._build_side()
-        Keyboard(self.app)
+        Keyboard(self.app, self._rhythm.stay_awake)
 
     def _build_side(self) -> None:
         """Make the side column as the preferences say, in place of the one before."""
@@ -269,3 +270,9 @@ class ViewerWindow:
         self._view.update()
         for panel in (*self._panels, *self._overlays):
             panel.update()
+        if WINDOW_SHOT in self.app.opened:
+            self.app.toggle(WINDOW_SHOT)
+            # The driver writes what it draws next; where it cannot, it does not say so.
+            if (path := self.app.writable_path(".png")) is not None:
+                dpg.output_frame_buffer(str(path))
+                self.app.say(f"Saved {path}", path)

@@ -36,12 +36,15 @@ INFO = AvatarInfo(
 )
 
 
+DIRECTIONS = ((0.1, 0.0, 0.0), (0.0, 0.1, 0.0))
+
+
 class FakeAvatar:
     """Takes `step_s` for each step."""
 
     def __init__(self, step_s: float = 0.0) -> None:
         self.info = replace(INFO)
-        self.expressions = ExpressionSpace()
+        self.expressions = ExpressionSpace(DIRECTIONS)
         self.step_s = step_s
         self.renders = 0
 

@@ -51,6 +51,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
 
     window.key("s")
     path = window.wait(lambda: next(window.folder.rglob("*.png"), None), "a screenshot")
+    window.key("Escape")  # the message lies over the picture
     shot = read_screenshot(path)
     pixels = np.asarray(Image.open(path))
     corner = np.array(avatar.info.corners[2].expression.values)

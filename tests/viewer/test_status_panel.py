@@ -21,7 +21,7 @@ def frame(state, **fields):
 def test_it_tells_what_ran_the_networks_and_what_memory_that_takes(panel, app, state):
     app.live = LiveState(frames=1, frame=frame(state, runtime="openvino"))
     panel.update()
-    assert dpg.get_value(panel._takes).startswith("openvino    ")
+    assert dpg.get_value(panel._takes).startswith("openvino on the CPU    ")
     assert dpg.get_value(panel._takes).endswith(" GB memory")
 
 

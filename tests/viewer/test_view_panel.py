@@ -151,6 +151,22 @@ def test_the_line_between_them_is_dragged(panel, app, state):
     assert state.session.view != before and state.session.comparison.split == 0.25
 
 
+def test_a_drag_of_the_line_is_one_step_to_undo(panel, app, state):
+    app.renderer.submit = app.renderer.submit_thumbnails = lambda *_: None
+    compare(app, state)
+    panel.update()
+    app.ask(0.0, False)
+    app.ask(9.0, False)
+    panel.press(0, (455, 100))
+    for i in range(5):
+        panel.drag(0, (460 + 20 * i, 100), (20, 0))
+        app.ask(10 + i / 50, False)
+    app.ask(10.2, True)
+    assert state.session.comparison.split == pytest.approx(0.68)
+    app.undo()
+    assert state.session.comparison == Comparison()
+
+
 def test_two_pictures_lie_side_by_side(panel, app, state):
     compare(app, state, mode="side by side", seed=7)
     panel.update()
