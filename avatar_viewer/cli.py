@@ -13,11 +13,13 @@ import tyro
 
 from avatar_viewer import __version__
 from avatar_viewer.commands.base import PROGRAM
+from avatar_viewer.commands.drive import Transfer
 from avatar_viewer.commands.judge import (
     Evaluate,
     EvaluateAblation,
     EvaluateDistillation,
     EvaluateHead,
+    EvaluateTransfer,
 )
 from avatar_viewer.commands.make import Data, DataImport, Fit, Import, Synthesize, Train
 from avatar_viewer.commands.show import Bench, Mesh, Render, View
@@ -41,11 +43,13 @@ COMMANDS = {
     "data synthesize": Synthesize,
     "import": Import,
     "fit": Fit,
+    "transfer": Transfer,
     "bench": Bench,
     "evaluate": Evaluate,
     "evaluate head": EvaluateHead,
     "evaluate ablation": EvaluateAblation,
     "evaluate distillation": EvaluateDistillation,
+    "evaluate transfer": EvaluateTransfer,
 }
 
 

@@ -95,3 +95,24 @@ class EvaluateHead(Command):
         from avatar_viewer.evaluation.head import evaluate_head
 
         evaluate_head(self.head, self.heads, self.people, self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateTransfer(Command):
+    """Drive an avatar by people that its head model was not trained on, and print the errors."""
+
+    heads: Path
+    """Folder that `data heads --held-out --person` wrote, the avatar's person first."""
+    ckpt: Source = None
+    """Avatar to drive."""
+    people: Annotated[int | None, Optional] = None
+    """Only so many of the held-out heads."""
+    json: Annotated[Path | None, Optional] = None
+    """Write the figures to this file too."""
+    results: Annotated[Path | None, Optional] = None
+    """Write them as a section of this Markdown file."""
+
+    def run(self) -> None:
+        from avatar_viewer.evaluation.transfer import evaluate_transfer
+
+        evaluate_transfer(self.ckpt, self.heads, self.people, self.json, self.results)

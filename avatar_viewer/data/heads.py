@@ -119,14 +119,17 @@ def _recipe_of(path: Path) -> str | None:
         return None
 
 
-def load_heads(folder: Path, part: Literal["train", "held_out"]) -> list[HeadScans]:
-    """The heads that `sample_heads` wrote for training, or those it held out, in order."""
+def load_heads(
+    folder: Path, part: Literal["train", "held_out"], most: int | None = None
+) -> list[HeadScans]:
+    """The heads that `sample_heads` wrote for training, or those it held out: in order, the first
+    `most` of them or all."""
     index = folder / "heads.yaml"
     try:
         listed = yaml.safe_load(index.read_text())
         held_out = set(listed.get("held_out", ()))
         names = [name for name in listed["heads"] if (name in held_out) == (part == "held_out")]
-        heads = [HeadScans(**load_file(folder / name)) for name in names]
+        heads = [HeadScans(**load_file(folder / name)) for name in names[:most]]
     except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError, SafetensorError) as error:
         raise AvatarError(
             f"{index}: expected heads written by `data heads`, found {one_line(error)}"

@@ -1,0 +1,96 @@
+"""What `evaluate transfer` found, as Markdown."""
+
+from __future__ import annotations
+
+from avatar_viewer.evaluation.made_up_motion import FPS
+from avatar_viewer.evaluation.transfer_sources import (
+    GAIN,
+    HEAD_TURN_DEG,
+    MESH_NOISE_MM,
+    REST_WEIGHT,
+    WEIGHT_NOISE,
+)
+
+FACE = ("lips", "lids", "brows")
+"""The bounds speak of their mean."""
+BOUNDS_MM = {"meshes": 0.8, "ARKit weights": 1.0}
+MOST_EVENT_FRAMES = 1.0
+MOST_JITTER = 1.5
+MOVING = {
+    "moving_mm": "mm",
+    "jitter": "jitter",
+    "blink_frames": "blink, frames",
+    "closure_frames": "closure, frames",
+    "blink_gap_mm": "lids' gap, mm",
+    "closure_gap_mm": "lips' gap, mm",
+}
+
+INTRODUCTION = f"""# Transfer
+
+Written by `avatar-viewer evaluate transfer`, not by hand: how far the skin of {{avatar}} lies from
+the truth where {{people}} other people drive it, whom the head model was not trained on. Means over
+people, in millimetres where nothing else is said.
+
+The truth is the avatar's own person, registered, in the same ARKit weights as the other: points
+that no head model and no map from weights had a part in. All are synthetic heads of `data heads`,
+which one generator moves alike; real people also differ in manner, and real trackers err more.
+Figures on real footage will be worse, and have not been measured.
+
+* meshes: registered points of the other person, without normals, faces or template. The identity
+  is fitted to the face at rest, whose code is the avatar's.
+* ARKit weights: as a phone gives them, made up: a face at rest shows up to {REST_WEIGHT:g} of each
+  unit, full weight as {GAIN[0]:g} to {GAIN[1]:g} of it, with white noise of {WEIGHT_NOISE:g};
+  calibrated by a face at rest.
+
+## Transfer of still expressions
+
+Each person's scans, mixtures of three to ten units up to full weight.
+
+{{still}}
+
+## Transfer of motion
+
+Three seconds of made-up talk at {FPS:g} frames a second, with blinks of five frames and closures of
+the mouth. The meshes tremble by {MESH_NOISE_MM:g} mm in each coordinate, on a head that turns by
+{HEAD_TURN_DEG:g} degrees.
+
+* mm: error over lips, lids and brows
+* jitter: mean second difference of points against that of the truth (bound {MOST_JITTER:g})
+* blink, closure: how far the middle of the worst blink and of the worst closure of the mouth lies
+  from the true one (bound {MOST_EVENT_FRAMES:g} frame)
+* gaps between lids and lips: how much they are off where they are narrowest
+
+{{moving}}"""
+
+
+def report(means: dict[str, dict[str, float]], people: int, avatar: str) -> str:
+    """The section of Markdown."""
+    first, *others = FACE
+    columns = [*FACE, f"{first}, {', '.join(others)}", "jaw", "whole head"]
+    names = [*(f"{name}_mm" for name in FACE), "face_mm", "jaw_mm", "head_mm"]
+    still = [
+        f"| source | {' | '.join(columns)} | bound | |",
+        "| --- " * (len(columns) + 3) + "|",
+    ]
+    for source, mean in means.items():
+        cells = " | ".join(f"{mean[name]:.2f}" for name in names)
+        bound = BOUNDS_MM[source]
+        still.append(f"| {source} | {cells} | <= {bound:g} | {_kept(mean['face_mm'] <= bound)} |")
+    moving = [
+        f"| source | {' | '.join(MOVING.values())} | |",
+        "| --- " * (len(MOVING) + 2) + "|",
+    ]
+    for source, mean in means.items():
+        for prefix, title in (("", source), ("raw_", f"{source}, not smoothed")):
+            shown = [mean[f"{prefix}{name}"] for name in MOVING]
+            jitter, blink, closure = shown[1:4]
+            kept = jitter <= MOST_JITTER and max(blink, closure) <= MOST_EVENT_FRAMES
+            cells = " | ".join(f"{value:.2f}" for value in shown)
+            moving.append(f"| {title} | {cells} | {_kept(kept) if not prefix else ''} |")
+    return INTRODUCTION.format(
+        avatar=avatar, people=people, still="\n".join(still), moving="\n".join(moving)
+    )
+
+
+def _kept(kept: bool) -> str:
+    return "kept" if kept else "MISSED"
