@@ -41,6 +41,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
     window = demo_window
     avatar = Avatar.load(DEMO_FOLDER)
     window.wait(lambda: (window.picture() > 200).mean() > 0.2, "the avatar on white")
+    window.key("Escape")  # the message lies over the picture
     start = window.still_picture(CAPTURES)
 
     window.drag(window.on_pad(0.5, 0.5), window.on_pad(0, 1))
@@ -51,7 +52,7 @@ def test_the_demo_lives_in_the_window(demo_window: WindowDriver, one_thread: Non
 
     window.key("s")
     path = window.wait(lambda: next(window.folder.rglob("*.png"), None), "a screenshot")
-    window.key("Escape")  # the message lies over the picture
+    window.key("Escape")
     shot = read_screenshot(path)
     pixels = np.asarray(Image.open(path))
     corner = np.array(avatar.info.corners[2].expression.values)
