@@ -24,6 +24,7 @@ import torch
 from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 
+from avatar_viewer import hub
 from avatar_viewer.avatar_info import AvatarInfo, read_avatar_info, write_avatar_info
 from avatar_viewer.device import Compute
 from avatar_viewer.diffusion.autoencoder import Autoencoder, load_autoencoder, pixels_per_latent
@@ -160,12 +161,8 @@ def resolve(source: str | Path, progress: Callable[[str], None]) -> Path:
     if folder.exists() or not looks_like_id:
         found = "a file" if folder.exists() else "nothing"
         raise AvatarError(f"{source}: expected an avatar's folder or a Hub id, found {found}")
-    from huggingface_hub import snapshot_download
-
-    progress(f"{text} from the Hub")
-    patterns = ["*.yaml", "*.json", "*.safetensors", "README.md"]
     try:
-        return Path(snapshot_download(text, allow_patterns=patterns))
+        return hub.download(text, progress)
     except Exception as error:
         raise AvatarError(
             f"{source}: expected an avatar's folder or a Hub id, found no folder, and the Hub"

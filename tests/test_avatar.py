@@ -354,11 +354,17 @@ def hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
     """The ids that the Hub is asked for; it knows one avatar."""
     asked: list[str] = []
 
-    def snapshot_download(repo_id: str, *, allow_patterns: list[str]) -> str:
+    def snapshot_download(repo_id: str, *, allow_patterns: list[str], tqdm_class: type) -> str:
         asked.append(repo_id)
         assert not any(pattern.endswith((".bin", ".pt", ".pkl", "*")) for pattern in allow_patterns)
         if repo_id != "someone/avatar":
             raise ConnectionError("several\nlines of\ntrouble")
+        with tqdm_class(total=2, unit="it") as files, tqdm_class(total=0, unit="B") as data:
+            data.total = 5_000_000
+            data.refresh()
+            data.update(2_500_000)
+            data.refresh()
+            files.update()
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
@@ -373,10 +379,13 @@ def test_a_decoder_may_draw_larger_pictures_than_the_gbuffer(avatar: Avatar):
     assert np.array_equal(found, small.repeat(2, axis=0).repeat(2, axis=1))
 
 
-def test_a_hub_id_is_fetched(hub: list[str], avatar: Avatar):
+def test_a_hub_id_is_fetched(hub: list[str], avatar: Avatar, capsys):
     heard: list[str] = []
     loaded = Avatar.load("someone/avatar", progress=heard.append)
-    assert hub == ["someone/avatar"] and "someone/avatar" in heard[0]
+    label = "someone/avatar from the Hub"
+    assert hub == ["someone/avatar"] and heard[0] == label
+    assert {f"{label}: 0.0 of 5.0 MB", f"{label}: 2.5 of 5.0 MB"} < set(heard)
+    assert capsys.readouterr() == ("", "")
     assert loaded.info == avatar.info
 
 

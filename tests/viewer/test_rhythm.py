@@ -8,7 +8,7 @@ import dearpygui.dearpygui as dpg
 import pytest
 
 from avatar_viewer.viewer import rhythm as rhythm_module
-from avatar_viewer.viewer.rhythm import AT_REST, AWAKE, Glance, Rhythm
+from avatar_viewer.viewer.rhythm import AT_REST, AWAKE, FOLLOWING, Glance, Rhythm
 
 WINDOW = {"left": 100, "top": 50, "width": 400, "height": 300}
 
@@ -45,7 +45,7 @@ def paused_s(rhythm: Rhythm, drawing_s: float, before=lambda: None) -> float:
 
 
 def test_drawing_takes_its_share_of_the_time_within_limits():
-    for pace in (AWAKE, AT_REST):
+    for pace in (AWAKE, AT_REST, FOLLOWING):
         usual_s = 0.5 * (pace.least_s + pace.most_s) * pace.share
         assert usual_s / (usual_s + pace.pause_s(usual_s)) == pytest.approx(pace.share)
         assert pace.pause_s(0) == pace.least_s
@@ -72,6 +72,16 @@ def test_a_moving_mouse_ends_the_pause_at_rest(rhythm):
 
     assert paused_s(rhythm, 0.02, before=move) < rest_s / 3
     assert paused_s(rhythm, 0.02) > 2 * rest_s / 3
+
+
+def test_a_moving_mouse_is_followed_more_closely(rhythm):
+    awake_s = paused_s(rhythm, 0.012, before=rhythm.stay_awake)
+
+    def move() -> None:
+        rhythm.stay_awake()
+        rhythm._glance.place += 1
+
+    assert paused_s(rhythm, 0.012, before=move) < awake_s / 2
 
 
 def test_news_of_the_renderer_end_the_pause_at_rest(rhythm):
