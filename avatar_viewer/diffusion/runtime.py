@@ -66,14 +66,15 @@ class Runtime:
         self, name: RuntimeName, networks: Networks, build: Build | None, say: Callable[[str], None]
     ) -> None:
         """Without `build` all stays with torch; `say` hears one line when something changes."""
-        self.name, self._networks = name, networks
+        self.name = name
         self._builder = None if build is None else Builder(name, build, say)
+        self._embeds = {key: self._program(step.embed) for key, step in networks.steps.items()}
         self._steps = {key: self._program(step) for key, step in networks.steps.items()}
         self._decoders = {key: self._program(each) for key, each in networks.decoders.items()}
 
     def embed(self, control: Tensor, teacher: bool) -> Tensor:
         """Control [B,C,H,W] -> what `denoise` takes of it, once per view."""
-        return self._networks.steps[teacher].embed(control)
+        return self._embeds[teacher](control)
 
     def denoise(
         self, latents: Tensor, timestep: Tensor, embedded: Tensor, tokens: Tensor, teacher: bool

@@ -126,6 +126,10 @@ def a_request(avatar: Avatar, **changes) -> RenderRequest:
 @pytest.mark.parametrize("rigged", [False, True])
 def test_openvino_draws_the_same_picture_and_keeps_what_it_converted(tmp_path: Path, rigged: bool):
     pytest.importorskip("openvino")
+    from avatar_viewer.diffusion.openvino_runtime import multiplies_bf16
+
+    # Of untrained networks; pictures of the embedded avatar differ by 2 levels at most.
+    largest, mean = (8, 1.0) if multiplies_bf16() else (2, 0.1)
     said: list[str] = []
 
     def make(networks: Networks) -> Runtime:
@@ -143,9 +147,9 @@ def test_openvino_draws_the_same_picture_and_keeps_what_it_converted(tmp_path: P
         frame, expected = converted.render(request), plain.render(request)
         assert (frame.runtime, expected.runtime) == ("openvino", "eager")
         difference = abs(frame.rgb.astype(int) - expected.rgb.astype(int))
-        assert difference.max() <= 2 and difference.mean() < 0.1
+        assert difference.max() <= largest and difference.mean() < mean
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert len(kept) == 6  # two steps and a decoder, each a graph and weights
+    assert len(kept) == 10  # two embeddings, two steps and a decoder, each a graph and weights
 
     # What was cut off is converted anew, what is whole is read.
     broken = sorted(tmp_path.glob("*.bin"))[0]
@@ -155,7 +159,7 @@ def test_openvino_draws_the_same_picture_and_keeps_what_it_converted(tmp_path: P
         again.render(request)
     assert again.runtime.wait_built(240) and "eager" not in again.runtime.label
     unchanged = [path for path, mtime in kept.items() if path.stat().st_mtime_ns == mtime]
-    assert len(unchanged) == 4
+    assert len(unchanged) == 8
 
 
 @pytest.mark.gpu
