@@ -417,6 +417,7 @@ def test_a_movie_follows_a_path_or_a_sequence(
         ("--video a.mp4 --sequence q.npz", "q.npz: expected an expression sequence"),
         ("--video a.mp4 --seconds 1 --session s.yaml", "s.yaml: expected a YAML file"),
         ("--video a.mp4 --path p --azimuth 0 --pad 0 0", "found --pad, --azimuth"),
+        ("--video a.mp4 --seconds 1 --head-pose", "--head-pose: expected --sequence too"),
         ("--video a.mp4 --sequence q --pad 0 0", "--sequence: expected nothing that it decides"),
         ("--video a.mp4 --seconds 1 --size 0", "--size: expected 1 to 4096 pixels, found 0"),
         ("--out a.png --session s.jpg", "s.jpg: expected a name that ends in .png | .yaml"),

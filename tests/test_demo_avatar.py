@@ -138,7 +138,8 @@ def test_same_request_gives_the_same_bytes(avatar: Avatar) -> None:
 
 
 def test_it_is_small_and_says_what_it_is() -> None:
-    files = [path for path in DEMO_FOLDER.rglob("*") if path.is_file()]
+    here = DEMO_FOLDER.glob("[!.]*")  # a runtime keeps what it converts in a hidden folder
+    files = [path for each in here for path in (each, *each.rglob("*")) if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 60e6
     card = (DEMO_FOLDER / "README.md").read_text()
     for word in ("PSNR", "SSIM", "steps", "fictional", "train avatar"):

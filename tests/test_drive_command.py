@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avatar_viewer.cli import main
+from avatar_viewer.evaluation.transfer import Sources
 from avatar_viewer.expression import transfer
 from avatar_viewer.expression.sequence import ExpressionSequence, Header
 from avatar_viewer.expression.transfer import Meshes, Options
@@ -76,4 +77,6 @@ def test_evaluation_gets_its_options(monkeypatch: pytest.MonkeyPatch):
     )
     words = ["evaluate", "transfer", "--heads", "h", "--people", "2", "--results", "r.md"]
     assert main(words) == 0
-    assert calls == [(None, Path("h"), 2, None, Path("r.md"))]
+    assert calls.pop() == (None, Sources(Path("h"), 2), None, Path("r.md"))
+    assert main([*words, "--footage", "a", "b", "--face-model", "m.task"]) == 0
+    assert calls.pop()[1] == Sources(Path("h"), 2, (Path("a"), Path("b")), Path("m.task"))

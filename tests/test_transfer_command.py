@@ -18,6 +18,11 @@ from avatar_viewer.cli import main
             "--arkit a.csv --render a.mp4 --side-by-side",
             "--side-by-side: expected --video beside it, found none",
         ),
+        ("--arkit a.csv --size 64", "--size: expected --render beside it, found none"),
+        (
+            "--arkit a.csv --render a.mp4 --size 0",
+            "--size: expected 1 to 4096 pixels, found 0",
+        ),
         ("--video absent.mp4", "absent.mp4: expected a video, found: No such file or directory"),
     ],
 )

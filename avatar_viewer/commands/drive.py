@@ -48,7 +48,9 @@ class Transfer(Command):
     """Of a video: MediaPipe's face_landmarker.task; by default that in the config folder's
     models."""
     render: Annotated[Path | None, Optional] = None
-    """Render the avatar with it to this movie (.mp4, .webm, .gif) or folder of PNGs too."""
+    """Render the avatar with it to this movie (.mp4, .webm, .gif, .webp) or folder of PNGs too."""
+    size: Annotated[int | None, Optional] = None
+    """Height of what --render writes, pixels; by default the avatar's own."""
     side_by_side: bool = False
     """Show the video beside the avatar in what --render writes."""
 
@@ -60,11 +62,15 @@ class Transfer(Command):
         if self.side_by_side and (self.render is None or self.video is None):
             missing = "--render" if self.render is None else "--video"
             raise AvatarError(f"--side-by-side: expected {missing} beside it, found none")
+        if self.size is not None and self.render is None:
+            raise AvatarError("--size: expected --render beside it, found none")
         if self.render is not None:
             from avatar_viewer.expression.transfer import MESH_FPS
             from avatar_viewer.live.movie import check_movie
+            from avatar_viewer.live.still import Picture
 
             check_movie(self.render, self.fps or MESH_FPS)
+            Picture(size=self.size).check()
         sequence = self._transferred()
         count, duration_s = len(sequence.codes), sequence.duration_s
         print(f"wrote {self.out} ({count} expressions, {duration_s:.1f} s)")
@@ -101,10 +107,12 @@ class Transfer(Command):
 
             assert self.video is not None
             avatar, session = open_avatar(self.ckpt)
-            return render_side_by_side(self.video, sequence, avatar, session, out, progress_line())
+            return render_side_by_side(
+                self.video, sequence, avatar, session, out, self.size, progress_line()
+            )
         from avatar_viewer.live.moving import Film, render_movie
 
-        return render_movie(Picture(), Film(sequence=self.out), out, self.ckpt)
+        return render_movie(Picture(size=self.size), Film(sequence=self.out), out, self.ckpt)
 
 
 def progress_line() -> Callable[[int, int], None]:

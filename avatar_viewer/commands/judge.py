@@ -107,12 +107,18 @@ class EvaluateTransfer(Command):
     """Avatar to drive."""
     people: Annotated[int | None, Optional] = None
     """Only so many of the held-out heads."""
+    footage: tuple[Path, ...] = ()
+    """Folders that `data synthesize --split footage --stranger N` wrote, each of another person;
+    without them there is no row of videos."""
+    face_model: Annotated[Path | None, Optional] = None
+    """As of `transfer`."""
     json: Annotated[Path | None, Optional] = None
     """Write the figures to this file too."""
     results: Annotated[Path | None, Optional] = None
     """Write them as a section of this Markdown file."""
 
     def run(self) -> None:
-        from avatar_viewer.evaluation.transfer import evaluate_transfer
+        from avatar_viewer.evaluation.transfer import Sources, evaluate_transfer
 
-        evaluate_transfer(self.ckpt, self.heads, self.people, self.json, self.results)
+        sources = Sources(self.heads, self.people, self.footage, self.face_model)
+        evaluate_transfer(self.ckpt, sources, self.json, self.results)

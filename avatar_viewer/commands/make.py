@@ -132,8 +132,9 @@ class Synthesize(Command):
     """Folder to write; a person that is there already (person.json) is kept."""
     frames: int
     """How many frames of the split, over all shards; those that are there are kept."""
-    split: Literal["train", "val", "test", "sequence"] = "train"
-    """`sequence`: moving pictures, 48 frames each, in the order of their ids."""
+    split: Literal["train", "val", "test", "sequence", "footage"] = "train"
+    """`sequence`: moving pictures, 48 frames each, in the order of their ids. `footage`: 96 frames
+    of talk each, seen from the front, and their video footage.mp4 (for `evaluate transfer`)."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
     """Draw part I of N only, for a job of several; each part lists its frames in its own file."""
     seed: int = 0
@@ -156,6 +157,10 @@ class Synthesize(Command):
 
         options = {entry.name: getattr(self, entry.name) for entry in fields(Synthesis)}
         synthesize(Synthesis(**options))
+        if self.split == "footage":
+            from avatar_viewer.live.footage import write_footage
+
+            print(write_footage(self.out))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,8 +67,8 @@ class Render(Command):
     out: Annotated[Path | None, Optional] = None
     """The PNG to write."""
     video: Annotated[Path | None, Optional] = None
-    """The movie to write instead: .mp4, .webm or .gif; or a PNG for each picture, by a name like
-    shots/%04d.png or a folder without a suffix."""
+    """The movie to write instead: .mp4, .webm, .gif or .webp; or a PNG for each picture, by a name
+    like shots/%04d.png or a folder without a suffix."""
     picture: Annotated[Picture, tyro.conf.arg(name="")]
     film: Annotated[Film, tyro.conf.arg(name="")]
     ckpt: Source = None
@@ -133,10 +133,15 @@ class Bench(Command):
     against: bool = False
     """Measure reference settings in the same run: the undistilled denoiser in 20 steps with the
     autoencoder's whole decoder, networks in torch alone, nothing kept between pictures."""
+    webcam: Annotated[Path | None, Optional] = None
+    """Measure this alone: a video of a face, played in real time, drives the avatar as a camera."""
     json: Annotated[Path | None, Optional] = None
     """Write the figures to this file too."""
 
     def run(self) -> None:
+        if self.webcam is not None:
+            self._run_webcam(self.webcam)
+            return
         from avatar_viewer.live.bench.run import bench
 
         bench(
@@ -146,3 +151,11 @@ class Bench(Command):
             against=self.against,
             json_path=self.json,
         )
+
+    def _run_webcam(self, video: Path) -> None:
+        chosen = {"--config": self.config, "--against": self.against}
+        if found := [name for name, value in chosen.items() if value]:
+            raise AvatarError(f"--webcam: expected no {found[0]} beside it, found it")
+        from avatar_viewer.live.bench.webcam import bench_webcam
+
+        bench_webcam(video, self.ckpt, self.runtime, self.json)

@@ -62,13 +62,13 @@ class VideoFile:
         for shown in self._shown():
             rgb = None
             while last is not None and (index + 0.5) / self.fps < shown.begin_s:
-                rgb = _upright(last.frame) if rgb is None else rgb
+                rgb = upright(last.frame) if rgb is None else rgb
                 yield rgb
                 index += 1
             last = shown
         if last is None:
             raise AvatarError(f"{self.path}: expected a video, found no picture in it")
-        rgb = _upright(last.frame)
+        rgb = upright(last.frame)
         while (index + 0.5) / self.fps < last.end_s or index == 0:
             yield rgb
             index += 1
@@ -101,7 +101,8 @@ class VideoFile:
             raise AvatarError(f"{self.path}: expected a video, found: {found}") from error
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def upright(frame: av.VideoFrame) -> np.ndarray:
+    """uint8 [H,W,3], turned as the frame says, and no larger than `MOST_SIDE_PX`."""
     shrink = min(1, MOST_SIDE_PX / max(frame.width, frame.height))
     width, height = (max(1, round(side * shrink)) for side in (frame.width, frame.height))
     rgb = frame.reformat(width, height, "rgb24").to_ndarray()

@@ -1,11 +1,12 @@
 """`evaluate transfer`: what is lost when another person's expressions drive an avatar.
 
 The other people are those of `data heads` that the head model was not trained on. The truth is the
-avatar's own person, registered, in the same ARKit weights (`evaluation.made_up_motion`).
+avatar's own person, registered, in the same ARKit weights (`evaluation.known_motion`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,64 +17,110 @@ from avatar_viewer.avatar_info import read_avatar_info
 from avatar_viewer.config import DEMO_FOLDER
 from avatar_viewer.data.head_sampler import HeadScans
 from avatar_viewer.data.heads import load_heads
+from avatar_viewer.data.synthesis.made_up_motion import MadeUpMotion, make_up_motion
 from avatar_viewer.evaluation.images import write_json
-from avatar_viewer.evaluation.made_up_motion import (
+from avatar_viewer.evaluation.known_motion import (
     LID_PAIRS,
     LIP_PAIRS,
     REGIONS,
-    MadeUpMotion,
     event_time,
-    make_up_motion,
+    gap_mm,
 )
 from avatar_viewer.evaluation.results import write_section
-from avatar_viewer.evaluation.transfer_report import FACE, report
-from avatar_viewer.evaluation.transfer_sources import Stage, load_stage, mesh_codes, unit_codes
+from avatar_viewer.evaluation.transfer_footage import (
+    footage_codes,
+    read_footage,
+    tracker_misses,
+)
+from avatar_viewer.evaluation.transfer_report import AT_REST, FACE, report
+from avatar_viewer.evaluation.transfer_sources import (
+    Codes,
+    Stage,
+    load_stage,
+    mesh_codes,
+    unit_codes,
+)
 from avatar_viewer.files import ensure_writable
 
 Figures = dict[str, dict[str, float]]
 """By source, and by their name."""
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Whose expressions drive the avatar."""
+
+    heads: Path
+    """Of `data heads`, the avatar's person first."""
+    people: int | None = None
+    """So many of those that were held out."""
+    footage: tuple[Path, ...] = ()
+    """Data sets of `data synthesize --split footage`, each of a person."""
+    face_model: Path | None = None
+
+
 def evaluate_transfer(
-    ckpt: str | None,
-    heads: Path,
-    people: int | None = None,
-    json: Path | None = None,
-    results: Path | None = None,
+    ckpt: str | None, sources: Sources, json: Path | None = None, results: Path | None = None
 ) -> None:
-    """Drive an avatar by held-out heads; print the tables, and write them where asked to."""
+    """Drive an avatar by other people; print the tables, and write them where asked to."""
     for path in (json, results):
         if path is not None:
             ensure_writable(path)
     folder = resolve(ckpt or DEMO_FOLDER, lambda text: None)
-    stage, others = load_stage(folder, heads), load_heads(heads, "held_out", people)
-    rows = []
-    for number, person in enumerate(others):
-        rows.append(person_figures(stage, person, np.random.default_rng(number)))
-        print(f"person {number + 1}/{len(others)}: {_short(rows[-1])}", flush=True)
-    means = mean_figures(rows)
-    text = report(means, len(rows), read_avatar_info(folder / "avatar.yaml").name)
+    stage = load_stage(folder, sources.heads)
+    rows = _rows_of_heads(stage, load_heads(sources.heads, "held_out", sources.people))
+    films, no_video = _rows_of_footage(stage, folder, sources)
+    means = mean_figures(rows) | mean_figures(films)
+    name = read_avatar_info(folder / "avatar.yaml").name
+    text = report(means, (len(rows), len(films)), name, no_video)
     print(text)
     if json is not None:
-        write_json({"mean": means, "people": rows}, json)
+        write_json({"mean": means, "people": rows, "footage": films}, json)
     if results is not None:
         write_section(results, text)
 
 
-def person_figures(stage: Stage, person: HeadScans, rng: np.random.Generator) -> Figures:
-    """Figures by source."""
-    motion = make_up_motion(rng)
-    sources = {
-        "meshes": mesh_codes(stage, person, motion, rng),
-        "ARKit weights": unit_codes(stage, person, motion, rng),
-    }
-    figures = {}
-    for name, codes in sources.items():
-        moving = moving_figures(stage, codes.moving, motion)
-        raw = moving_figures(stage, codes.trembling, motion)
-        figures[name] = still_figures(stage, codes.still, person.weights) | moving
-        figures[name] |= {f"raw_{key}": value for key, value in raw.items()}
-    return figures
+def _rows_of_heads(stage: Stage, people: list[HeadScans]) -> list[Figures]:
+    rows = []
+    for number, person in enumerate(people):
+        rng = np.random.default_rng(number)
+        motion = make_up_motion(rng)
+        by_source = {
+            "meshes": mesh_codes(stage, person, motion, rng),
+            "ARKit weights": unit_codes(stage, person, motion, rng),
+        }
+        row = {
+            name: figures(stage, codes, person.weights, motion) for name, codes in by_source.items()
+        }
+        rows.append(row)
+        print(f"person {number + 1}/{len(people)}: {_short(row)}", flush=True)
+    return rows
+
+
+def _rows_of_footage(stage: Stage, folder: Path, sources: Sources) -> tuple[list[Figures], str]:
+    """And why there are none."""
+    if not sources.footage:
+        return [], "no --footage was given"
+    films = [read_footage(path) for path in sources.footage]
+    if (missing := tracker_misses(sources.face_model)) is not None:
+        return [], missing
+    rows = []
+    for film in films:
+        codes, motion = footage_codes(film, folder, sources.face_model), film.motion(stage.truth)
+        found = figures(stage, codes, motion.weights, motion)
+        at_rest = stage.arkit_map.offset.expand(len(codes.still), -1)
+        rows.append({"video": found, AT_REST: still_figures(stage, at_rest, motion.weights)})
+        print(f"{film.video}: {_short(rows[-1])}", flush=True)
+    return rows, ""
+
+
+def figures(
+    stage: Stage, codes: Codes, weights: np.ndarray, motion: MadeUpMotion
+) -> dict[str, float]:
+    """Of one source and person; `weights` [S,52] are those of the still codes."""
+    raw = moving_figures(stage, codes.trembling, motion)
+    found = still_figures(stage, codes.still, weights) | moving_figures(stage, codes.moving, motion)
+    return found | {f"raw_{key}": value for key, value in raw.items()}
 
 
 def still_figures(stage: Stage, codes: Tensor, weights: np.ndarray) -> dict[str, float]:
@@ -122,13 +169,10 @@ def moving_figures(stage: Stage, codes: Tensor, motion: MadeUpMotion) -> dict[st
     return figures
 
 
-def gap_mm(points: np.ndarray, to_mm: float) -> np.ndarray:
-    """[T] mean distance of successive pairs of points [T,2P,3]."""
-    return np.linalg.norm(points[:, 0::2] - points[:, 1::2], axis=2).mean(axis=1) * to_mm
-
-
 def mean_figures(rows: list[Figures]) -> Figures:
-    """Over people; of timing the worst."""
+    """Over people; of timing the worst. None where there are none."""
+    if not rows:
+        return {}
     return {
         source: {
             name: float(
@@ -144,6 +188,7 @@ def mean_figures(rows: list[Figures]) -> Figures:
 
 def _short(figures: Figures) -> str:
     return "; ".join(
-        f"{source} {row['face_mm']:.2f} mm, moving {row['moving_mm']:.2f} mm"
+        f"{source} {row['face_mm']:.2f} mm"
+        + (f", moving {row['moving_mm']:.2f} mm" if "moving_mm" in row else "")
         for source, row in figures.items()
     )

@@ -14,8 +14,9 @@ from torch import Tensor
 from avatar_viewer.avatar_folder import load_head
 from avatar_viewer.data.head_sampler import HeadScans
 from avatar_viewer.data.heads import load_heads
+from avatar_viewer.data.synthesis.made_up_motion import MadeUpMotion
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.evaluation.made_up_motion import FPS, KnownMotion, MadeUpMotion
+from avatar_viewer.evaluation.known_motion import KnownMotion
 from avatar_viewer.expression.from_meshes import fit_person
 from avatar_viewer.expression.livelink import UnitRecording, sequence_of_units
 from avatar_viewer.expression.motion import smoothed
@@ -27,6 +28,8 @@ from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.head.nphm import GAZE_DIM, load_codes
 from avatar_viewer.head.scan import Scan
 
+FPS = 30.0
+"""Of the motion of meshes and weights."""
 MESH_NOISE_MM, WEIGHT_NOISE = 0.2, 0.01
 """Standard deviations of what a tracker adds to each coordinate, and to each weight."""
 REST_WEIGHT, GAIN = 0.1, (0.9, 1.1)
@@ -94,7 +97,7 @@ def mesh_codes(
     fitted = fit_person(nphm, stage.priors, rest, scan, others[0])
     still = fitted.fit(others)
     sequence = fitted.fit(moving.astype(np.float32)).sequence(FPS, "made up")
-    return Codes(still.codes, *_both(sequence))
+    return Codes(still.codes, *both(sequence))
 
 
 def unit_codes(
@@ -111,7 +114,7 @@ def unit_codes(
 
     # Five rows at rest before, by which they are calibrated.
     still = seen(np.concatenate([np.zeros((5, len(rest))), person.weights]))
-    return Codes(_z(still)[5:], *_both(seen(motion.weights)))
+    return Codes(_z(still)[5:], *both(seen(motion.weights)))
 
 
 def turned(frames: np.ndarray) -> np.ndarray:
@@ -121,9 +124,9 @@ def turned(frames: np.ndarray) -> np.ndarray:
     return frames @ turns.as_matrix().transpose(0, 2, 1)
 
 
-def _both(sequence: ExpressionSequence) -> tuple[Tensor, Tensor]:
+def both(sequence: ExpressionSequence, strength: float = 1.0) -> tuple[Tensor, Tensor]:
     """z_exp smoothed, and as they were."""
-    return _z(smoothed(sequence)), _z(sequence)
+    return _z(smoothed(sequence, strength)), _z(sequence)
 
 
 def _z(sequence: ExpressionSequence) -> Tensor:

@@ -15,6 +15,10 @@ from avatar_viewer.head.arkit_units import ARKIT_UNITS
 
 MODEL_FILE = "face_landmarker.task"
 MOST_FACES = 4
+OPEN_GAP = 0.35
+"""The lips' gap of a jaw that is wholly open, as of `TrackedFace.lips_gap`."""
+LIPS, EYES = (13, 14), (33, 263)
+"""MediaPipe's landmarks of both lips' inner edges in the middle, and of the eyes' outer corners."""
 FOLLOWED_WITHIN = 0.75
 """How far, in its own sizes, a face that is followed may come between two pictures."""
 FORGOTTEN_AFTER = 30
@@ -29,6 +33,21 @@ class TrackedFace:
     """[N,2] pixels, x to the right and y down; N is the tracker's own."""
     weights: np.ndarray | None = None
     """[52] of the ARKit units; None where the model does not tell."""
+    rotation: np.ndarray | None = None
+    """[3,3] from the head's axes to the camera's; None where the model does not tell."""
+    lips_gap: float | None = None
+    """How far the lips are apart in the middle, as a part of the distance between the outer corners
+    of the eyes; None where the tracker does not tell."""
+
+    @property
+    def weights_by_lips(self) -> np.ndarray | None:
+        """`weights`, but the jaw opens as far as the lips do: the tracker's own weight is near 0 in
+        a smile that shows the teeth, and lips that close are to close."""
+        if self.weights is None or self.lips_gap is None:
+            return self.weights
+        weights = self.weights.copy()
+        weights[ARKIT_UNITS.index("jawOpen")] = min(self.lips_gap / OPEN_GAP, 1.0)
+        return weights
 
     @property
     def centre(self) -> np.ndarray:
@@ -92,8 +111,10 @@ class FaceLandmarker:
         faces = []
         for index, points in enumerate(found.face_landmarks):
             landmarks = np.array([(point.x * width, point.y * height) for point in points])
-            shapes = found.face_blendshapes[index] if found.face_blendshapes else None
-            faces.append(TrackedFace(landmarks, None if shapes is None else _weights(shapes)))
+            shapes, poses = found.face_blendshapes, found.facial_transformation_matrixes
+            weights = _weights(shapes[index]) if shapes else None
+            rotation = np.asarray(poses[index])[:3, :3] if poses else None
+            faces.append(TrackedFace(landmarks, weights, rotation, _lips_gap(landmarks)))
         return faces
 
     def close(self) -> None:
@@ -108,6 +129,7 @@ class FaceLandmarker:
             running_mode=vision.RunningMode.IMAGE,
             num_faces=MOST_FACES,
             output_face_blendshapes=weights,
+            output_facial_transformation_matrixes=True,
         )
         return vision.FaceLandmarker.create_from_options(options)
 
@@ -156,6 +178,13 @@ class Follower:
 
 def _distance(one: TrackedFace, other: TrackedFace) -> float:
     return float(np.linalg.norm(one.centre - other.centre))
+
+
+def _lips_gap(landmarks: np.ndarray) -> float:
+    gap_px, eyes_px = (
+        float(np.linalg.norm(landmarks[one] - landmarks[other])) for one, other in (LIPS, EYES)
+    )
+    return gap_px / max(eyes_px, 1e-6)
 
 
 def _weights(shapes: list) -> np.ndarray:

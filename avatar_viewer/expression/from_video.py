@@ -36,6 +36,9 @@ SAVED_EVERY = 100
 """Frames after which what was tracked is written."""
 REST_PERCENT = 10
 """Without a frame at rest, so much of a video is taken to use a unit less than at rest."""
+SMOOTHING = 1.7
+"""What the trembling of codes tells of noise is so many times too little: landmarks err alike in
+pictures that follow each other."""
 DOUBTFUL_MM = 4.0
 """At this distance of landmarks from the fit the confidence is a half."""
 
@@ -90,7 +93,7 @@ def transfer_video(
     sequence = sequence_of_track(
         track, model, arkit_map, CodePrior.of(codes), source=path.name, neutral=options.neutral
     )
-    sequence = smoothed(sequence) if options.smooth else sequence
+    sequence = smoothed(sequence, SMOOTHING) if options.smooth else sequence
     save_sequence(sequence, out)
     kept.unlink(missing_ok=True)
     return sequence
@@ -186,8 +189,8 @@ def _track(fps: float, longer_side_px: int, rows: list[TrackedFace | None]) -> T
     for index, face in enumerate(rows):
         if face is not None:
             landmarks[index] = face.landmarks
-            if face.weights is not None:
-                weights[index] = face.weights
+            if (told := face.weights_by_lips) is not None:
+                weights[index] = told
     return Track(fps, longer_side_px, landmarks, weights)
 
 

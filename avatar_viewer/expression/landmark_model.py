@@ -28,13 +28,15 @@ from avatar_viewer.raster.camera import project
 from avatar_viewer.stages import Camera, RenderRequest
 from avatar_viewer.weights import load_tensors, save_tensors
 
-VERSION = 1
+VERSION = 4
 PICTURES, FEWEST_PICTURES = 48, 12
 UNITS_AT_ONCE = 5
 AMOUNTS = (0.3, 0.9)
 AZIMUTHS_DEG, ELEVATIONS_DEG = (-30.0, 30.0), (-10.0, 15.0)
 MOST_ERROR_MM = 8.0
 """Further off counts as this far: the tracker was wrong."""
+STILL_MM = 0.65
+"""What a landmark's vertex moves less than, over all pictures, does not tell how much is shown."""
 CODES = 250
 """From so many expressions it is learned how a code moves landmarks."""
 MM_RIDGE = 1.0
@@ -49,9 +51,11 @@ class LandmarkModel:
     places_mm: np.ndarray
     """[N,3] where they are at z_exp = 0, in the head model's axes."""
     moves_mm: np.ndarray
-    """[N,3,E] how z_exp moves them: `places_mm + moves_mm @ z`."""
+    """[N,3,E] how z_exp moves them: `places_mm + moves_mm @ z`. Trackers show less than all of a
+    vertex's motion: so much of it as they do."""
     spread_mm: np.ndarray
-    """[N] how far from there the tracker finds them, root of the mean square."""
+    """[N] how far from there the tracker finds them, root of the mean square; what is always the
+    same comes away."""
     trust: np.ndarray
     """[52] in 0..1, how much of what the tracker says of an ARKit unit is true."""
     gaze_gain: np.ndarray
@@ -138,14 +142,16 @@ def sightings(avatar: Avatar, tracker: FaceTracker) -> list[Sighting]:
 def learn(head: HeadPoser, codes: torch.Tensor, seen: list[Sighting]) -> LandmarkModel:
     """The model that explains what was seen best; the first sighting is at rest."""
     unit_mm = 1000 / head.nphm.config["units_per_metre"]
-    vertices, spread_mm = nearest_vertices(seen, unit_mm)
+    vertices = nearest_vertices(seen, unit_mm)
     places, moves = linear_moves(head, vertices, codes)
     trust = _trust(_arkit_map(head), moves * unit_mm, seen)
-    return LandmarkModel(places * unit_mm, moves * unit_mm, spread_mm, trust, _gaze_gain(seen))
+    share, spread_mm = shown_motion(seen, vertices, unit_mm)
+    shown = moves * share[:, None, None]
+    return LandmarkModel(places * unit_mm, shown * unit_mm, spread_mm, trust, _gaze_gain(seen))
 
 
-def nearest_vertices(seen: list[Sighting], unit_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """[N] the vertex at which each landmark lies, and [N] `LandmarkModel.spread_mm`."""
+def nearest_vertices(seen: list[Sighting], unit_mm: float) -> np.ndarray:
+    """[N] the vertex at which each landmark lies."""
     pictures, mm_per_px = [], []
     for sighting in seen:
         pixels, depth = project(torch.from_numpy(sighting.vertices), sighting.camera)
@@ -156,13 +162,34 @@ def nearest_vertices(seen: list[Sighting], unit_mm: float) -> tuple[np.ndarray, 
     front = np.flatnonzero((depth < depth.mean()).numpy())
     vertices, scale = np.stack(pictures)[:, front], np.array(mm_per_px)[:, None]
     landmarks = np.stack([sighting.face.landmarks for sighting in seen]).astype(np.float32)
-    chosen, spread_mm = [], []
+    chosen = []
     for index in range(landmarks.shape[1]):
         distance_mm = np.linalg.norm(vertices - landmarks[:, None, index], axis=2) * scale
         square = (np.minimum(distance_mm, MOST_ERROR_MM) ** 2).mean(axis=0)
         chosen.append(int(front[square.argmin()]))
-        spread_mm.append(float(np.sqrt(square.min())))
-    return np.array(chosen), np.array(spread_mm)
+    return np.array(chosen)
+
+
+def shown_motion(
+    seen: list[Sighting], vertices: np.ndarray, unit_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """[N] in 0..1: how much of the motion of its vertex each landmark shows, and [N]
+    `LandmarkModel.spread_mm`. The first sighting is at rest."""
+    at_rest = torch.from_numpy(seen[0].vertices[vertices])
+    true, found = [], []
+    for sighting in seen:
+        rest, depth = project(at_rest, sighting.camera)
+        moved, _ = project(torch.from_numpy(sighting.vertices[vertices]), sighting.camera)
+        mm_per_px = float(depth.mean()) / sighting.camera.focal_px * unit_mm
+        true.append((moved - rest).numpy() * mm_per_px)
+        found.append((sighting.face.landmarks - rest.numpy()) * mm_per_px)
+    true = np.stack(true) - np.mean(true, axis=0)
+    found = np.stack(found) - np.mean(found, axis=0)
+    still = len(seen) * STILL_MM**2
+    together, whole = (true * found).sum(axis=(0, 2)), (true**2).sum(axis=(0, 2))
+    share = np.clip((together + still) / (whole + still), 0, 1)
+    square = ((found - share[:, None] * true) ** 2).sum(axis=2)
+    return share, np.sqrt(np.minimum(square, MOST_ERROR_MM**2).mean(axis=0))
 
 
 @torch.no_grad()
@@ -190,7 +217,7 @@ def _trust(arkit_map: ArkitMap, moves_mm: np.ndarray, seen: list[Sighting]) -> n
     """[52]: each unit's part that explains best how the codes moved the landmarks."""
     if any(sighting.face.weights is None for sighting in seen):
         return np.zeros(len(ARKIT_UNITS))
-    weights = np.stack([np.asarray(sighting.face.weights) for sighting in seen])
+    weights = np.stack([np.asarray(sighting.face.weights_by_lips) for sighting in seen])
     change = np.clip(weights - weights[0], 0, 1)
     codes = np.stack([sighting.code for sighting in seen])
     flat = moves_mm.reshape(-1, moves_mm.shape[2]) / np.sqrt(len(moves_mm))
@@ -201,7 +228,11 @@ def _trust(arkit_map: ArkitMap, moves_mm: np.ndarray, seen: list[Sighting]) -> n
     columns = (units[None] * change[:, None]).reshape(-1, len(ARKIT_UNITS))
     ridge = MM_RIDGE * np.eye(len(ARKIT_UNITS))
     target = np.concatenate([truth.ravel(), np.zeros(len(ridge))])
-    return np.minimum(nnls(np.concatenate([columns, ridge]), target)[0], 1)
+    trust = np.minimum(nnls(np.concatenate([columns, ridge]), target)[0], 1)
+    if seen[0].face.lips_gap is not None:
+        # The jaw opens as far as the lips do: of faces this is truer than of mixtures at random.
+        trust[ARKIT_UNITS.index("jawOpen")] = 1
+    return trust
 
 
 def _gaze_gain(seen: list[Sighting]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import comb
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from avatar_viewer.expression.sequence import ExpressionSequence
 
 RADIUS_S = 0.2
 """How far to either side an expression is smoothed over."""
+ORDER = 3
+"""Of the differences of successive expressions in which noise shows, and motion does not."""
 NOISE_REACH = 3.0
 """Numbers that are further apart than so many times the noise are motion, and not mixed."""
 
@@ -36,12 +39,13 @@ def smoothed(sequence: ExpressionSequence, strength: float = 1.0) -> ExpressionS
 def noise_of(rows: np.ndarray) -> np.ndarray:
     """[E] standard deviation of each column of [T,E] that its smooth course does not explain.
 
-    From the median of second differences, which motion in less than half of the time leaves alone.
+    From the median of third differences, which motion in less than half of the time leaves alone,
+    and steady or smooth motion all of the time.
     """
-    if len(rows) < 3:
+    if len(rows) <= ORDER:
         return np.zeros(rows.shape[1])
-    bends = np.abs(np.diff(rows.astype(np.float64), n=2, axis=0))
-    return np.median(bends, axis=0) / (0.6745 * np.sqrt(6))
+    bends = np.abs(np.diff(rows.astype(np.float64), n=ORDER, axis=0))
+    return np.median(bends, axis=0) / (0.6745 * np.sqrt(comb(2 * ORDER, ORDER)))
 
 
 def blended(
@@ -86,8 +90,9 @@ def _smoothed(rows: np.ndarray, radius: int, strength: float) -> np.ndarray:
     """[T,E] float32: the value at its middle of a weighted line through each window."""
     count, dim = rows.shape
     values = rows.astype(np.float64)
-    noise = np.maximum(strength * noise_of(rows), 1e-9)
-    usual, scatter = _usual_distance(values, noise)
+    told = np.maximum(noise_of(rows), 1e-9)
+    usual, scatter = _usual_distance(values, told)
+    noise = np.maximum(strength * told, 1e-9)
     sums = np.zeros((5, count, dim))  # of weights, of their values, and of those times time
     for shift in range(-radius, radius + 1):
         first, last = max(0, -shift), min(count, count - shift)
@@ -109,9 +114,9 @@ def _smoothed(rows: np.ndarray, radius: int, strength: float) -> np.ndarray:
 def _usual_distance(values: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
     """Squared distance of two times between which only noise differs, over all numbers: its median,
     and by how much it is seldom exceeded."""
-    if len(values) < 3:
+    if len(values) <= ORDER:
         return 0.0, 1e-9
-    bends = ((np.diff(values, n=2, axis=0) / noise) ** 2).sum(axis=1) / 6
+    bends = ((np.diff(values, n=ORDER, axis=0) / noise) ** 2).sum(axis=1) / comb(2 * ORDER, ORDER)
     median, upper = np.quantile(bends, (0.5, 0.75))
     return float(median), float(NOISE_REACH * (upper - median) + 1e-9)
 

@@ -22,6 +22,8 @@ FORMAT_VERSION = 1
 SUFFIX = ".npz"
 OPTIONAL = ("confidence", "head_pose_deg")
 """Arrays that a file may lack."""
+MOST_BYTES = 2**28
+"""Of a file's arrays: an hour and more of any avatar. A small file may hold far larger ones."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,13 @@ class ExpressionSequence:
     def at(self, time_s: float) -> ExpressionCode:
         """The expression at that time, between its neighbours; the nearest beyond the ends."""
         return ExpressionCode.from_array(_between(self.codes, np.array([time_s * self._fps]))[0])
+
+    def head_pose_at(self, time_s: float) -> tuple[float, float, float] | None:
+        """Yaw, pitch and roll at that time, as `at`; None where there is no `head_pose_deg`."""
+        if self.head_pose_deg is None:
+            return None
+        yaw, pitch, roll = _between(self.head_pose_deg, np.array([time_s * self._fps]))[0].tolist()
+        return yaw, pitch, roll
 
     def resampled(self, fps: float) -> ExpressionSequence:
         """The same course in another number of expressions a second."""
@@ -140,10 +149,12 @@ def load_sequence(path: Path) -> ExpressionSequence:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
+        _expect_size(path.stat().st_size, path)
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise ValueError("a single array")
         with file:
+            _expect_size(sum(member.file_size for member in file.zip.infolist()), path)
             arrays = {name: file[name] for name in file.files}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("an archive of other files")
@@ -156,6 +167,11 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     except (KeyError, NotImplementedError, RuntimeError, SyntaxError, MemoryError) as error:
         found = f"a damaged one ({type(error).__name__})"
     raise AvatarError(f"{path}: expected an expression sequence, found: {found}")
+
+
+def _expect_size(size: int, path: Path) -> None:
+    found = f"{size / 2**20:.0f} MiB"
+    _expect(size <= MOST_BYTES, str(path), f"at most {MOST_BYTES // 2**20} MiB", found)
 
 
 def _read_header(text: np.ndarray, where: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression.sequence import ExpressionSequence
-from avatar_viewer.head.expression_space import ExpressionSpace, moved
+from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.live.camera_path import CameraPath
 from avatar_viewer.live.compose import composited, with_alpha
 from avatar_viewer.live.movie import check_movie, open_movie
@@ -42,6 +42,8 @@ class Export:
     sequence: ExpressionSequence | None = None
     """In place of the pad's expression, and moved by the session's sliders as that is; it begins
     anew where it is shorter than the movie."""
+    head_pose: bool = False
+    """Whether the head is turned as the sequence says."""
     transparent: bool = False
     """Without the background, where the avatar tells opacity; only as PNGs."""
 
@@ -63,12 +65,11 @@ class Export:
         if self.path is not None:
             view, pad = self.path.at(time_s)
             session = replace(session, view=view, pad=pad)
-        request = session.request(space, *self.size_px)
-        if self.sequence is None:
-            return request
-        code = self.sequence.at(time_s % self.sequence.duration_s)
-        sliders = {"directions": session.directions, "units": session.units, "gaze": session.gaze}
-        return replace(request, expression=moved(code, space, **sliders))
+        if (sequence := self.sequence) is not None:
+            within_s = time_s % sequence.duration_s
+            pose = sequence.head_pose_at(within_s) if self.head_pose else None
+            session = replace(session, driven=sequence.at(within_s), head_pose_deg=pose)
+        return session.request(space, *self.size_px)
 
     def pixels(self, frame: Frame) -> np.ndarray:
         """What is written of a picture: uint8 [H,W,3] or [H,W,4]."""

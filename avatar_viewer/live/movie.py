@@ -18,10 +18,12 @@ from PIL import Image
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import ensure_writable, written_aside
 
-FORMATS = ".mp4 | .webm | .gif | -%04d.png | no suffix for a folder of PNGs"
+FORMATS = ".mp4 | .webm | .gif | .webp | -%04d.png | no suffix for a folder of PNGs"
 MAX_FPS = 240
-MAX_GIF_FPS = 50
+ANIMATIONS = (".gif", ".webp")
+MAX_ANIMATION_FPS = 50
 """Many programs show faster ones slowly."""
+WEBP_QUALITY = 80
 
 Size = tuple[int, int]
 """Width and height, pixels."""
@@ -46,10 +48,10 @@ CODECS = {
 def check_movie(path: Path, fps: float, transparent: bool = False) -> None:
     """Raise AvatarError now for what `open_movie` could not write, before long work."""
     suffix = path.suffix.lower()
-    most = MAX_GIF_FPS if suffix == ".gif" else MAX_FPS
+    most = MAX_ANIMATION_FPS if suffix in ANIMATIONS else MAX_FPS
     if not 0 < fps <= most:
         raise AvatarError(f"fps: expected more than 0 and at most {most}, found {fps:g}")
-    if suffix in CODECS or suffix == ".gif":
+    if suffix in CODECS or suffix in ANIMATIONS:
         if transparent:
             raise AvatarError(f"transparent: expected a name for PNGs, found {path}")
         ensure_writable(path)
@@ -69,12 +71,14 @@ def open_movie(path: Path, fps: float, size_px: Size) -> Iterator[Write]:
     """Gives what writes picture after picture; the movie is there once the block has succeeded.
 
     The kind goes by the name: `.mp4` is H.264, `.webm` VP9, both with even sides (a last row or
-    column is doubled); `name-%04d.png`, or a folder without a suffix, is a PNG for each picture.
+    column is doubled); `.gif` and `.webp` repeat without end; `name-%04d.png`, or a folder without
+    a suffix, is a PNG for each picture.
     After an error in the block nothing is left. Raises AvatarError in one line.
     """
     check_movie(path, fps)
     suffix, count = path.suffix.lower(), 0
-    open_kind = {".gif": _open_gif, **dict.fromkeys(CODECS, _open_video)}.get(suffix, _open_pngs)
+    kinds = dict.fromkeys(ANIMATIONS, _open_animation) | dict.fromkeys(CODECS, _open_video)
+    open_kind = kinds.get(suffix, _open_pngs)
     channels = (3, 4) if open_kind is _open_pngs else (3,)
     opened: AbstractContextManager[Write] = open_kind(path, fps, size_px)
     with opened as write_next:
@@ -132,23 +136,31 @@ def _open_video(path: Path, fps: float, size_px: Size) -> Iterator[Write]:
 
 
 @contextmanager
-def _open_gif(path: Path, fps: float, size_px: Size) -> Iterator[Write]:
+def _open_animation(path: Path, fps: float, size_px: Size) -> Iterator[Write]:
     pictures: list[Image.Image] = []
-    yield lambda rgb: pictures.append(Image.fromarray(rgb).quantize())
+    gif = path.suffix.lower() == ".gif"
+
+    def write(rgb: np.ndarray) -> None:
+        picture = Image.fromarray(rgb)
+        pictures.append(picture.quantize() if gif else picture)
+
+    yield write
     if not pictures:
         return
     # A GIF counts in hundredths of a second: what is lost on one picture the next one gets.
-    ends = [round(100 * i / fps) for i in range(len(pictures) + 1)]
-    durations_ms = [10 * (end - start) for start, end in pairwise(ends)]
+    tick_ms = 10 if gif else 1
+    ends = [round(1000 / tick_ms * i / fps) for i in range(len(pictures) + 1)]
+    durations_ms = [tick_ms * (end - start) for start, end in pairwise(ends)]
     first, *others = pictures
     with written_aside(path) as aside:
         first.save(
             aside,
-            format="GIF",
+            format="GIF" if gif else "WEBP",
             save_all=True,
             append_images=others,
             duration=durations_ms,
             loop=0,
+            **({} if gif else {"quality": WEBP_QUALITY}),
         )
 
 

@@ -26,6 +26,8 @@ class Film:
     """Way of camera and pad to follow, as the window saves it (YAML)."""
     sequence: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(optional)")] = None
     """Expressions in place of the pad's (.npz)."""
+    head_pose: bool = False
+    """Turn the head as the sequence says."""
     fps: Annotated[
         float | None,
         tyro.conf.arg(help_behavior_hint=f"(default: the path's, the sequence's, {DEFAULT_FPS:g})"),
@@ -38,7 +40,12 @@ class Film:
 
     def chosen(self) -> list[str]:
         """The names of the options that were given."""
-        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return [
+            name.replace("_", "-")
+            for name, value in values.items()
+            if not (value is None or value is False)
+        ]
 
     def check(self, picture: Picture) -> None:
         """Raise AvatarError, naming the option, for what makes no movie of this picture."""
@@ -46,6 +53,8 @@ class Film:
             raise AvatarError("--video: expected --path, --sequence or --seconds, found none")
         if self.seconds is not None and not 0 < self.seconds < math.inf:
             raise AvatarError(f"--seconds: expected more than 0, found {self.seconds:g}")
+        if self.head_pose and self.sequence is None:
+            raise AvatarError("--head-pose: expected --sequence too, found none")
         decided = MOVED if self.path else MOVED[:1] if self.sequence else ()
         if found := [f"--{name}" for name in decided if name in picture.chosen()]:
             by = "--path" if self.path else "--sequence"
@@ -95,6 +104,7 @@ def render_movie(
         duration_s=duration_s,
         path=path,
         sequence=sequence,
+        head_pose=film.head_pose,
         transparent=transparent,
     )
 

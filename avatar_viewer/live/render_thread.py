@@ -6,6 +6,9 @@ show is one immutable `LiveState`, replaced as a whole under the one lock.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 import time
 import traceback
@@ -25,6 +28,10 @@ from avatar_viewer.live.task import Task, Work
 if TYPE_CHECKING:
     from avatar_viewer.avatar_info import AvatarInfo
     from avatar_viewer.stages import RenderRequest
+
+NICENESS = 5
+"""How much less urgent than the window's thread this one is: with each, about a fifth less of a
+core that both want."""
 
 
 class RenderThread:
@@ -148,6 +155,7 @@ class RenderThread:
         self._changed.notify_all()
 
     def _run(self) -> None:
+        _let_others_go_first()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._next_work() is not None)
@@ -378,3 +386,13 @@ class RenderThread:
             self._state = replace(self._state, **changes)
             self._changed.notify_all()
         self._on_change()
+
+
+def _let_others_go_first() -> None:
+    """The window must follow the mouse while all cores render. Linux gives threads priorities of
+    their own; those that torch, numba and OpenVINO start from this one inherit its."""
+    if sys.platform.startswith("linux"):
+        thread = threading.get_native_id()
+        with contextlib.suppress(OSError):
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)

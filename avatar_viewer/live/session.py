@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from avatar_viewer.expression.blend import bilinear
 from avatar_viewer.head.arkit_units import ARKIT_UNITS
 from avatar_viewer.head.expression_space import ExpressionSpace, moved
 from avatar_viewer.live.pacing import QuickChoice
-from avatar_viewer.raster.camera import Orbit
+from avatar_viewer.raster.camera import Orbit, head_turned
 from avatar_viewer.stages import (
     MAX_STEPS,
     REDUCTIONS,
@@ -71,6 +72,10 @@ class Session:
     """Added to the pad's blend: standard deviations along `ExpressionSpace.directions`."""
     units: tuple[float, ...] = ()
     """Added too: ARKit weights, none or all 52 in the order of `ARKIT_UNITS`."""
+    driven: ExpressionCode | None = None
+    """In place of the pad's blend, such as a moment of a sequence; moved as that is."""
+    head_pose_deg: tuple[float, float, float] | None = None
+    """As of `ExpressionSequence`, where the head is turned by one."""
     gaze: tuple[float, float] | None = None
     """Yaw to the subject's left and pitch up, -1..1, in place of the blend's."""
     seed: int = 0
@@ -101,8 +106,13 @@ class Session:
         gaze = self.gaze or (0, 0)
         _expect(all(-1 <= v <= 1 for v in gaze), "gaze", "two numbers in -1..1", gaze)
         _expect(all(0 <= c <= 255 for c in self.background), "background", "0..255", None)
+        pose = self.head_pose_deg or (0, 0, 0)
+        _expect(all(map(math.isfinite, pose)), "head_pose_deg", "three finite numbers", pose)
         lengths = {len(corner.expression.values) for corner in self.corners}
         _expect(len(lengths) == 1, "corners", "expressions of one length", sorted(lengths))
+        if self.driven is not None:
+            (length,), found = lengths, len(self.driven.values)
+            _expect(found == length, "driven", f"an expression of {length} values", found)
 
     @staticmethod
     def of(avatar: str, info: AvatarInfo) -> Session:
@@ -119,15 +129,20 @@ class Session:
         return replace(self, avatar=avatar)
 
     def expression(self, space: ExpressionSpace) -> ExpressionCode:
-        """The pad's blend, moved as the sliders and the gaze say."""
-        blend = bilinear([corner.expression for corner in self.corners], *self.pad)
-        return moved(blend, space, directions=self.directions, units=self.units, gaze=self.gaze)
+        """The pad's blend, or what drives it, moved as the sliders and the gaze say."""
+        code = self.driven
+        if code is None:
+            code = bilinear([corner.expression for corner in self.corners], *self.pad)
+        return moved(code, space, directions=self.directions, units=self.units, gaze=self.gaze)
 
     def request(self, space: ExpressionSpace, width_px: int, height_px: int) -> RenderRequest:
         """The picture of this session."""
+        camera = self.view.camera(width_px, height_px)
+        if self.head_pose_deg is not None:
+            camera = head_turned(camera, self.head_pose_deg)
         return RenderRequest(
             expression=self.expression(space),
-            camera=self.view.camera(width_px, height_px),
+            camera=camera,
             seed=self.seed,
             steps=self.steps,
             sampler=self.sampler,

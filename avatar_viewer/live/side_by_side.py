@@ -23,14 +23,16 @@ def render_side_by_side(
     avatar: Renderable,
     session: Session,
     out: Path,
+    height_px: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
-    """Write the movie, as `live.movie` does, in the avatar's own height; the closing line.
+    """Write the movie, as `live.movie` does; the closing line.
 
-    The video's pictures are taken at the sequence's times. Where the video is damaged further on,
+    `height_px` is the avatar's own by default. The avatar's head turns as that in the video. The
+    video's pictures are taken at the sequence's times. Where the video is damaged further on,
     the movie ends.
     """
-    size_px, fps = avatar.info.resolution_px, sequence.header.fps
+    size_px, fps = height_px or avatar.info.resolution_px, sequence.header.fps
     sequence.expect_dim(avatar.info.expression_dim, avatar.info.name)
     export = Export(
         session=session,
@@ -39,6 +41,7 @@ def render_side_by_side(
         fps=fps,
         duration_s=sequence.duration_s,
         sequence=sequence,
+        head_pose=sequence.head_pose_deg is not None,
     )
     pictures = VideoFile(video, fps).pictures()
     sources = [beside(next(pictures), size_px)]

@@ -89,6 +89,8 @@ class Picture:
         }
         chosen = self.chosen()
         chosen.pop("size", None)
+        if "pad" in chosen:
+            chosen["driven"] = None
         view = {names[name]: chosen.pop(name) for name in names if name in chosen}
         return replace(session, view=replace(session.view, **view), **chosen)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
@@ -102,6 +103,18 @@ class Orbit:
             ]
         )
         return np.stack([right, np.cross(back, right), back])
+
+
+def head_turned(camera: Camera, head_pose_deg: Point) -> Camera:
+    """The camera that sees the head turned around the frame's origin: no expression turns it.
+
+    `head_pose_deg` is yaw > 0 to the subject's left, pitch > 0 up, roll > 0 to its right shoulder.
+    """
+    yaw, pitch, roll = head_pose_deg
+    turn = np.eye(4)
+    angles = (yaw, -pitch, roll)
+    turn[:3, :3] = Rotation.from_euler("YXZ", angles, degrees=True).as_matrix()
+    return replace(camera, camera_from_world=tuple((camera.matrix @ turn).ravel().tolist()))
 
 
 def to_camera(points: Tensor, camera: Camera) -> Tensor:

@@ -141,6 +141,27 @@ def _play_stroke(app: ViewerApp) -> None:
         app.complain("Play: expected a path drawn on the pad, found none; draw one by Shift+drag")
 
 
+def _play_sequence(app: ViewerApp) -> None:
+    app.timeline.play_or_pause(time.perf_counter())
+
+
+def _frames_on(frames: int) -> Callable[[ViewerApp], None]:
+    return lambda app: app.timeline.step(frames)
+
+
+def _frame_to_corner(corner: int) -> Callable[[ViewerApp], None]:
+    return lambda app: app.timeline.set_corner(corner)
+
+
+def _switch_timeline(name: str) -> Callable[[ViewerApp], None]:
+    """One of its fields that is true or false."""
+    return lambda app: setattr(app.timeline, name, not getattr(app.timeline, name))
+
+
+def _switch_webcam_head(app: ViewerApp) -> None:
+    app.webcam.turns_head = not app.webcam.turns_head
+
+
 GROUPS: dict[str, tuple[Action, ...]] = {
     "Expression": (
         Action("Left", "pad to the left", _nudge(-1, 0), True),
@@ -158,6 +179,30 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("", "let the gaze follow the expression", lambda app: app.change(gaze=None)),
         Action("", "all sliders back to 0", lambda app: app.change(directions=(), units=())),
     ),
+    "Sequence": (
+        Action("Spacebar", "play the sequence, or pause", _play_sequence),
+        Action("Comma", "one frame back", _frames_on(-1), True),
+        Action("Period", "one frame on", _frames_on(1), True),
+        Action("Home", "its first frame", lambda app: app.timeline.go(0)),
+        Action("End", "its last frame", lambda app: app.timeline.go(app.timeline.count - 1)),
+        Action("Shift+Comma", "slower", lambda app: app.timeline.change_speed(-1), True),
+        Action("Shift+Period", "faster", lambda app: app.timeline.change_speed(1), True),
+        Action("Shift+L", "play it again and again, or once", _switch_timeline("loops")),
+        Action("Ctrl+1", "the frame to the top-left corner", _frame_to_corner(0)),
+        Action("Ctrl+2", "the frame to the top-right corner", _frame_to_corner(1)),
+        Action("Ctrl+3", "the frame to the bottom-left corner", _frame_to_corner(2)),
+        Action("Ctrl+4", "the frame to the bottom-right corner", _frame_to_corner(3)),
+        Action("B", "the frame to the library", lambda app: app.timeline.save()),
+        Action("", "turn the head as the sequence does, or not", _switch_timeline("turns_head")),
+        Action("", "close the sequence", lambda app: app.timeline.close()),
+    ),
+    "Webcam": (
+        Action("W", "the webcam, which drives the avatar by a face", lambda a: a.toggle("webcam")),
+        Action("Shift+W", "start the webcam, or stop", lambda app: app.webcam.start_or_stop()),
+        Action("N", "take the face before it as neutral", lambda app: app.webcam.take_neutral()),
+        Action("Shift+K", "keep what it tracked as a sequence", lambda app: app.webcam.keep()),
+        Action("", "turn the head as the face before it does, or not", _switch_webcam_head),
+    ),
     "View": (
         Action("R", "reset the view", _reset_view),
         Action("F", "look at the front", lambda app: turn_to(app, PRESETS[FRONT])),
@@ -172,7 +217,9 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("S", "save a screenshot", lambda app: app.save_screenshot()),
         Action("Shift+S", "save a picture of the window", lambda app: app.toggle(WINDOW_SHOT)),
         Action("O", "open an avatar's folder", lambda app: app.toggle("open a folder")),
-        Action("Ctrl+O", "open a session or a screenshot", lambda app: app.toggle("open a file")),
+        Action(
+            "Ctrl+O", "open a session, picture or sequence", lambda app: app.toggle("open a file")
+        ),
         Action("Ctrl+Shift+S", "save the session as a file", lambda app: app.toggle("save")),
     ),
     "Record": (
@@ -200,6 +247,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
 MOUSE = (
     ("Shift+drag on the pad", "draw a path to play"),
     ("Double-click on a corner", "choose its expression from the library"),
+    ("Drag on the ruler", "go through the sequence"),
     ("Left drag", "turn the head"),
     ("Middle or right drag", "move it"),
     ("Wheel", "zoom"),

@@ -30,11 +30,14 @@ from avatar_viewer.viewer.preferences import (
 from avatar_viewer.viewer.recorder import Recorder
 from avatar_viewer.viewer.state import ViewerState
 from avatar_viewer.viewer.stroke import Stroke
+from avatar_viewer.viewer.timeline import SEQUENCE_SUFFIX, Timeline
+from avatar_viewer.viewer.webcam import Webcam
 
 if TYPE_CHECKING:
     from avatar_viewer.live.session import Session
     from avatar_viewer.live.task import Work
     from avatar_viewer.stages import RenderRequest
+    from avatar_viewer.viewer.driver import Driver
 
 REST_S = 0.15
 """Without a change for so long, the full picture is rendered."""
@@ -66,6 +69,10 @@ class ViewerApp:
         self.recorder = Recorder(self)
         self.stroke = Stroke()
         """The path that was drawn on the pad."""
+        self.driver: Driver | None = None
+        """What moves the expression now, in place of the pad."""
+        self.timeline = Timeline(self)
+        self.webcam = Webcam(self)
         self.submissions = 0
         self._debug = debug
         self._wanted_session: Session | None = None
@@ -115,6 +122,7 @@ class ViewerApp:
         """
         if (state := self.state) is None:
             return False
+        self._drive(state, now_s)
         request, other = state.request(), self._other_request()
         changed = (request, other) != self._request
         if changed:
@@ -135,6 +143,29 @@ class ViewerApp:
             self._ask_for_corners(state)
         return changed
 
+    # What drives the expression.
+
+    def drive_by(self, driver: Driver) -> None:
+        """Let it move the expression in place of the pad, until a hand or another one does."""
+        if driver is not self.driver:
+            self.stop_driving()
+            self.stroke.stop()
+            self.driver = driver
+
+    def stop_driving(self) -> None:
+        """Back to the pad's blend."""
+        driver, self.driver = self.driver, None
+        if driver is not None:
+            driver.stop()
+        if self.state is not None:
+            self.state.release()
+
+    def _drive(self, state: ViewerState, now_s: float) -> None:
+        if state.is_taken_back:
+            self.stop_driving()
+        elif self.driver is not None and (driven := self.driver.advance(now_s)) is not None:
+            state.drive(driven)
+
     # Messages.
 
     def say(self, text: str, link: Path | None = None) -> None:
@@ -151,9 +182,13 @@ class ViewerApp:
         self.renderer.load(loadable_source(source))
 
     def open(self, path: Path) -> None:
-        """An avatar's folder, a session's YAML, or a screenshot: what is in it is shown."""
+        """An avatar's folder, a session's YAML, a screenshot, or an expression sequence: what is
+        in it is shown."""
         if path.is_dir():
             self.load(str(path))
+            return
+        if path.suffix.lower() == SEQUENCE_SUFFIX:
+            self.timeline.open(path)
             return
         from avatar_viewer.live.screenshot import session_of
 
@@ -289,6 +324,9 @@ class ViewerApp:
         session, self._wanted_session = self._wanted_session, None
         if self._starting:
             session, self._starting = self._last_session(), False
+        if session is not None or self.driver is not self.timeline:
+            self.stop_driving()
+        self.timeline.adopt(live.info)
         if session is not None:
             info, avatar = live.info, state.session.avatar
             self._try(lambda: setattr(state, "session", session.for_avatar(avatar, info)))

@@ -105,6 +105,7 @@ class LibraryPanel:
             corners=tuple(corners),
             pad=PAD_CORNERS[self._corner],
             **{"directions": (), "units": (), "gaze": None},
+            **{"driven": None, "head_pose_deg": None},
         )
 
     def _follow_tab(self) -> None:

@@ -49,7 +49,7 @@ class PadPanel:
         self._names_shown: tuple[str, ...] = ()
         self._textures = [PictureTexture(registry, THUMBNAIL_PX) for _ in PAD_CORNERS]
         self._thumbnails: list[Frame | None] = [None for _ in PAD_CORNERS]
-        self._drawn: Point | None = None
+        self._drawn: object = None
         self._played: Point | None = None
         self._pressed: tuple[int | None, float] = (None, 0.0)
         self._marked: int | None = None
@@ -69,7 +69,6 @@ class PadPanel:
             (0, 0),
             theme.px(CURSOR_RADIUS_PX),
             color=theme.current().text,
-            fill=accent,
             thickness=theme.px(2),
             parent=self.drawlist,
             show=False,
@@ -90,9 +89,11 @@ class PadPanel:
         now_s = time.perf_counter()
         self._play(now_s)
         session = state.session
-        if session.pad != self._drawn:
-            self._drawn = session.pad
-            dpg.configure_item(self._cursor, center=pixel_from_pad(*self._drawn), show=True)
+        drawn = (session.pad, session.driven is None)
+        if drawn != self._drawn:
+            self._drawn, at = drawn, pixel_from_pad(*session.pad)
+            fill = theme.current().accent if session.driven is None else theme.current().widget
+            dpg.configure_item(self._cursor, center=at, fill=fill, show=True)
         self._trail.follow(session.pad, now_s)
         self._trail.show_path(self._app.stroke.places)
         self._show_names(session)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import dearpygui.dearpygui as dpg
 
-Point = tuple[float, float]
+from avatar_viewer.viewer.glance import Glance, Point
 
 
 class Surface(Protocol):
@@ -40,8 +40,8 @@ class _Drag:
 class Pointer:
     """Passes drags on to surfaces; a drag belongs to the surface on which it began."""
 
-    def __init__(self, surfaces: Sequence[Surface]) -> None:
-        self._surfaces = surfaces
+    def __init__(self, surfaces: Sequence[Surface], glance: Glance) -> None:
+        self._surfaces, self._glance = surfaces, glance
         self._drag: _Drag | None = None
         self._position: Point = (0.0, 0.0)
         self.moved = False
@@ -56,24 +56,36 @@ class Pointer:
     def is_dragging(self) -> bool:
         return self._drag is not None
 
+    def foresee(self) -> None:
+        """Before the window is drawn: move what is dragged to where this drawing will see the
+        mouse, so that it shows it already."""
+        place = self._glance.mouse()
+        if self._drag is not None and place not in (None, self._drag.last):
+            self._move(self._drag, place)
+
     def update(self) -> None:
-        """Follow the mouse; called once per frame of the window."""
+        """After the window was drawn: follow the mouse."""
         position = _mouse()
         self.moved = position != self._position or self._drag is not None
         self._position = position
         self.released = False
         if (drag := self._drag) is None:
             return
-        by = (position[0] - drag.last[0], position[1] - drag.last[1])
-        drag.last = position
-        drag.surface.drag(drag.button, _on(drag.surface, position), by)
+        self._glance.align(position)
+        self._move(drag, position)
         if not dpg.is_mouse_button_down(drag.button):
             self._drag, self.released = None, True
+
+    def _move(self, drag: _Drag, place: Point) -> None:
+        by = (place[0] - drag.last[0], place[1] - drag.last[1])
+        drag.last = place
+        drag.surface.drag(drag.button, _on(drag.surface, place), by)
 
     def _press(self, button: int) -> None:
         if self._drag is None and (surface := self._hovered()) is not None:
             position = _mouse()
             if surface.press(button, _on(surface, position)):
+                self._glance.forget()
                 self._drag = _Drag(surface, button, position)
 
     def _turn_wheel(self, clicks: float) -> None:

@@ -32,7 +32,6 @@ class Recorder:
         self._app = app
         self.path: CameraPath | None = None
         """None without keyframes."""
-        self.sequence: ExpressionSequence | None = None
         self.live: LiveRecording | None = None
         """The movie of what is shown, while there is one."""
         self.seconds = 4.0
@@ -43,6 +42,7 @@ class Recorder:
         self.out, self.path_file, self.sequence_file = "", "", ""
         """As they were typed. Without `out`, a movie is named by the preferences."""
         self._state: ViewerState | None = None
+        self._sequence: ExpressionSequence | None = None
         self._start_s: float | None = None
         self._put: object = None
 
@@ -52,6 +52,7 @@ class Recorder:
         if state is not None and state is not self._state:
             self._state = state
             self.width = self.height = state.info.resolution_px
+        self._follow_timeline()
         if KEYFRAME in opened:
             opened.discard(KEYFRAME)
             self.add()
@@ -134,18 +135,19 @@ class Recorder:
 
     # Movies.
 
-    def load_sequence(self) -> None:
-        """Read the file that was typed; no name means no sequence."""
-        from avatar_viewer.expression.sequence import load_sequence
+    @property
+    def sequence(self) -> ExpressionSequence | None:
+        """In place of the pad's expressions: that of the timeline."""
+        return self._app.timeline.sequence
 
-        self.sequence = None
-        if not self.sequence_file.strip() or (state := self._app.state) is None:
-            return
-        with self._complaining():
-            sequence = load_sequence(_named(self.sequence_file, "expressions"))
-            sequence.expect_dim(state.info.expression_dim, state.info.name)
-            self.sequence = sequence
-            self._propose_length()
+    def load_sequence(self) -> None:
+        """Open the file that was typed on the timeline; no name means no sequence."""
+        timeline = self._app.timeline
+        if self.sequence_file.strip():
+            timeline.open(_named(self.sequence_file, "expressions"))
+        else:
+            timeline.close()
+        self.sequence_file = timeline.file
 
     def record(self) -> None:
         """Have the movie rendered, picture by picture."""
@@ -162,9 +164,20 @@ class Recorder:
                 duration_s=self.seconds,
                 path=self.path,
                 sequence=self.sequence,
+                head_pose=self._app.timeline.turns_head,
                 transparent=self.transparent,
             )
             self._app.start_task("Movie", work(export), export.out)
+
+    def _follow_timeline(self) -> None:
+        sequence = self.sequence
+        if sequence is self._sequence:
+            return
+        self._sequence, self.sequence_file = sequence, self._app.timeline.file
+        if sequence is not None:
+            self._propose_length()
+            if self.path is None:
+                self.fps = sequence.header.fps
 
     def _play(self, now_s: float) -> None:
         """Follow the path; a hand on pad or view ends it."""

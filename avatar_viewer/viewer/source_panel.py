@@ -14,6 +14,7 @@ import dearpygui.dearpygui as dpg
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.buttons import action_button, tooltip
+from avatar_viewer.viewer.timeline import SEQUENCE_SUFFIX
 
 DIALOG_PX = (720, 460)
 GAP_PX = 8
@@ -31,7 +32,10 @@ class Dialog:
 
 DIALOGS = {
     "open a folder": Dialog("Open an avatar's folder"),
-    "open a file": Dialog("Open a session or a screenshot", (SESSION_SUFFIX, ".yml", ".png")),
+    "open a file": Dialog(
+        "Open a session, a screenshot or an expression sequence",
+        (SESSION_SUFFIX, ".yml", ".png", SEQUENCE_SUFFIX),
+    ),
     "save": Dialog("Save the session", (SESSION_SUFFIX,)),
 }
 """By their names in `app.opened`."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from avatar_viewer.avatar_info import AvatarInfo
     from avatar_viewer.head.expression_space import ExpressionSpace
     from avatar_viewer.live.session import Session
-    from avatar_viewer.stages import RenderRequest
+    from avatar_viewer.stages import ExpressionCode, RenderRequest
+    from avatar_viewer.viewer.driver import Driven
 
 PAD_CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 """Top-left, top-right, bottom-left, bottom-right, as `AvatarInfo.corners`."""
@@ -34,6 +35,7 @@ class ViewerState:
         self.source, self.info, self.space = source, info, space
         self.session = session
         self._history = History(session)
+        self._driven: ExpressionCode | None = None
 
     @staticmethod
     def of(source: str, info: AvatarInfo, space: ExpressionSpace) -> ViewerState:
@@ -47,15 +49,30 @@ class ViewerState:
         """Replace fields of the session; AvatarError, and no change, for what it refuses."""
         self.session = replace(self.session, **fields)
 
+    def drive(self, driven: Driven) -> None:
+        """Show this in place of the pad's blend. It is no step of the history."""
+        self._driven = driven.expression
+        self.change(driven=driven.expression, head_pose_deg=driven.head_pose_deg)
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Whether the expression is no longer the one that was driven: a hand has chosen it."""
+        return self._driven is not None and self.session.driven is not self._driven
+
+    def release(self) -> None:
+        """Back to the pad's blend, unless a hand has chosen another expression."""
+        self.session = self._chosen
+        self._driven = None
+
     def settle(self) -> None:
         """No hand is moving anything: what is chosen now is one step of the history."""
-        self._history.record(self.session)
+        self._history.record(self._chosen)
 
     def undo(self) -> None:
-        self.session = self._history.undo(self.session)
+        self._return_to(self._history.undo(self._chosen))
 
     def redo(self) -> None:
-        self.session = self._history.redo(self.session)
+        self._return_to(self._history.redo(self._chosen))
 
     def request(self) -> RenderRequest:
         """The picture that shows this state."""
@@ -80,8 +97,9 @@ class ViewerState:
         ]
 
     def move_pad(self, x: float, y: float) -> None:
-        """Set the pad's cursor; what lies outside is moved to the edge."""
-        self.change(pad=(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)))
+        """Set the pad's cursor, and show its blend; what lies outside is moved to the edge."""
+        pad = (min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0))
+        self.change(pad=pad, driven=None, head_pose_deg=None)
 
     def nudge_pad(self, dx: float, dy: float) -> None:
         x, y = self.session.pad
@@ -106,3 +124,20 @@ class ViewerState:
 
     def reset_view(self) -> None:
         self.change(view=self.info.default_view)
+
+    @property
+    def _is_driven(self) -> bool:
+        return self._driven is not None and self.session.driven is self._driven
+
+    @property
+    def _chosen(self) -> Session:
+        """Without what is driven."""
+        if not self._is_driven:
+            return self.session
+        return replace(self.session, driven=None, head_pose_deg=None)
+
+    def _return_to(self, session: Session) -> None:
+        if self._is_driven:
+            kept = {name: getattr(self.session, name) for name in ("driven", "head_pose_deg")}
+            session = replace(session, **kept)
+        self.session = session

@@ -45,6 +45,8 @@ class Toasts:
         self._count = 0
         self._look = theme.look()
         self._cards: list[Card] = []
+        self.lift_px = 0
+        """Height at the foot of the window that cards leave free."""
 
     @property
     def texts(self) -> list[str]:
@@ -103,7 +105,7 @@ class Toasts:
     def _place(self) -> None:
         """A card's height is known once it has been drawn; until then it lies below the window."""
         x = theme.px(MARGIN_PX)
-        bottom = dpg.get_viewport_client_height() - x
+        bottom = dpg.get_viewport_client_height() - self.lift_px - x
         for card in reversed(self._cards):
             height = dpg.get_item_rect_size(card.window)[1]
             bottom -= height

@@ -26,6 +26,7 @@ from avatar_viewer.viewer.camera_panel import CameraPanel
 from avatar_viewer.viewer.compare_panel import ComparePanel
 from avatar_viewer.viewer.display import prepare_process
 from avatar_viewer.viewer.gaze_panel import GazePanel
+from avatar_viewer.viewer.glance import Glance
 from avatar_viewer.viewer.help_overlay import HelpOverlay
 from avatar_viewer.viewer.keyboard import Keyboard
 from avatar_viewer.viewer.library_panel import LibraryPanel
@@ -43,8 +44,10 @@ from avatar_viewer.viewer.sliders_panel import SlidersPanel
 from avatar_viewer.viewer.source_panel import SourcePanel
 from avatar_viewer.viewer.status_panel import StatusPanel
 from avatar_viewer.viewer.stroke_panel import StrokePanel
+from avatar_viewer.viewer.timeline_panel import TimelinePanel
 from avatar_viewer.viewer.toasts import Toasts
 from avatar_viewer.viewer.view_panel import ViewPanel
+from avatar_viewer.viewer.webcam_panel import WebcamButton, WebcamPanel
 
 if TYPE_CHECKING:
     from avatar_viewer.live.session import Session
@@ -59,7 +62,7 @@ class Panel(Protocol):
 
 
 TABS: dict[str, tuple[Callable[[ViewerApp, int], Panel], ...]] = {
-    "Expression": (StrokePanel, SlidersPanel, GazePanel),
+    "Expression": (StrokePanel, SlidersPanel, GazePanel, WebcamButton),
     "Library": (LibraryPanel,),
     "View": (CameraPanel, ComparePanel, BackgroundPanel),
     "Picture": (SettingsPanel,),
@@ -117,7 +120,8 @@ class ViewerWindow:
     def __init__(
         self, load: Load, config_folder: Path, screenshot_folder: Path | None, debug: bool = False
     ) -> None:
-        self._rhythm = Rhythm()
+        self._glance = Glance()
+        self._rhythm = Rhythm(self._glance)
         renderer = RenderThread(load, on_change=self._rhythm.wake)
         self.app = ViewerApp(renderer, config_folder, debug)
         if screenshot_folder is not None:
@@ -158,15 +162,15 @@ class ViewerWindow:
         for _ in range(2):
             self._take_in()
             dpg.render_dearpygui_frame()
-        self._rhythm.watch()
 
     def close(self) -> None:
         """The one place that ends the context: nothing may call Dear PyGui after it."""
         self.app.keep_last_session()
         self.app.recorder.close()
+        self.app.webcam.close()
         dpg.destroy_context()
         self.app.renderer.stop()
-        self._rhythm.close()
+        self._glance.close()
 
     def loop(self, exit_after_s: float | None = None) -> None:
         """Run until the window is closed, or for `exit_after_s`."""
@@ -182,6 +186,7 @@ class ViewerWindow:
     def turn(self) -> None:
         """One round of the loop: show what is new, draw, obey, ask for what is wanted, pause."""
         start_s, uploads = time.perf_counter(), self.uploads
+        self._pointer.foresee()
         self._take_in()
         dpg.render_dearpygui_frame()
         self.drawn_s = time.perf_counter()
@@ -190,7 +195,9 @@ class ViewerWindow:
         dpg.run_callbacks(dpg.get_callback_queue())
         self._pointer.update()
         changed = self.app.ask(time.perf_counter(), self._pointer.released)
-        if changed or self._pointer.moved or self._pad.is_moving:
+        driver = self.app.driver
+        is_driven = driver is not None and driver.is_moving
+        if changed or is_driven or self._pointer.moved or self._pad.is_moving:
             self._rhythm.stay_awake()
         # Dear PyGui shows a new picture only in the second drawing after it was handed over.
         if not picture_is_new:
@@ -203,19 +210,23 @@ class ViewerWindow:
         self._textures = dpg.add_texture_registry()
         with dpg.window(no_scrollbar=True, no_scroll_with_mouse=True) as window:
             with dpg.group(horizontal=True) as self._row:
-                self._view = ViewPanel(self.app, self._textures)
+                with dpg.group() as self._left:
+                    self._view = ViewPanel(self.app, self._textures)
         dpg.set_primary_window(window, True)
+        self._toasts = Toasts(self.app)
         self._overlays: list[Panel] = [
-            make(self.app) for make in (Toasts, LogPanel, HelpOverlay, Settings, CommandPalette)
+            self._toasts,
+            WebcamPanel(self.app),
+            *(make(self.app) for make in (LogPanel, HelpOverlay, Settings, CommandPalette)),
         ]
         self._surfaces: list[Surface] = [self._view]
-        self._pointer = Pointer(self._surfaces)
+        self._pointer = Pointer(self._surfaces, self._glance)
         self._side: int | str = 0
         self._build_side()
         Keyboard(self.app, self._rhythm.stay_awake)
 
     def _build_side(self) -> None:
-        """Make the side column as the preferences say, in place of the one before."""
+        """Make side column and timeline as the preferences say, in place of those before."""
         preferences = self.app.preferences
         self._looks = (preferences.theme, preferences.ui_scale)
         theme.bind_theme(*self._looks)
@@ -223,6 +234,7 @@ class ViewerWindow:
         if dpg.does_item_exist(self._side):
             chosen = dpg.get_item_label(dpg.get_value(self._tabs))
             dpg.delete_item(self._side)
+            dpg.delete_item(self._timeline.window)
         self.app.text_inputs[:] = filter(dpg.does_item_exist, self.app.text_inputs)
         width, side = theme.px(WIDTH_PX), theme.px(SIDE_PX)
         with dpg.child_window(
@@ -235,7 +247,10 @@ class ViewerWindow:
             self._build_tabs(width, chosen)
             dpg.add_separator()
             self._panels.append(StatusPanel(self.app, width))
-        self._surfaces[1:] = [self._pad, *(p for p in self._panels if isinstance(p, GazePanel))]
+        self._timeline = TimelinePanel(self.app, self._left)
+        self._panels.append(self._timeline)
+        gazes = (panel for panel in self._panels if isinstance(panel, GazePanel))
+        self._surfaces[1:] = [self._pad, self._timeline.ruler, *gazes]
 
     def _build_tabs(self, width_px: int, chosen: str | None) -> None:
         with dpg.tab_bar() as self._tabs:
@@ -266,7 +281,12 @@ class ViewerWindow:
             self._build_side()
         margin = theme.px(MARGIN_PX)
         width = dpg.get_viewport_client_width() - theme.px(SIDE_PX) - 3 * margin
-        self._view.resize(max(1, width), max(1, dpg.get_viewport_client_height() - 2 * margin))
+        height = dpg.get_viewport_client_height() - 2 * margin
+        self._timeline.resize(max(1, width))
+        if strip_px := self._timeline.height_px:
+            height -= strip_px + margin
+        self._toasts.lift_px = strip_px
+        self._view.resize(max(1, width), max(1, height))
         self._view.update()
         for panel in (*self._panels, *self._overlays):
             panel.update()

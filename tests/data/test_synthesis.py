@@ -30,6 +30,7 @@ from avatar_viewer.data.synthesis.person_file import (
 )
 from avatar_viewer.data.synthesis.picture import clean_outline
 from avatar_viewer.data.synthesis.plan import (
+    FOOTAGE_FPS,
     SEQUENCE_FRAMES,
     SPLITS,
     Shard,
@@ -38,6 +39,7 @@ from avatar_viewer.data.synthesis.plan import (
 )
 from avatar_viewer.data.synthesis.renderer import blender_version
 from avatar_viewer.data.synthesis.skin import line_strengths
+from avatar_viewer.data.video import VideoFile
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.arkit_units import ARKIT_UNITS, unit_weights
 
@@ -140,6 +142,19 @@ def test_a_sequence_moves_smoothly_and_begins_neutral():
         assert weights[:, lids].max() > 0.5  # it blinks
         azimuths = [frame.orbit.azimuth_deg for frame in sequence]
         assert np.ptp(azimuths) > 40 and np.abs(np.diff(azimuths)).max() < 5
+
+
+def test_footage_is_talk_before_the_camera_that_begins_at_rest():
+    first, second = (list(planned_frames("footage", seed, 96, EYES_M)) for seed in (1, 2))
+    assert first[40].expression != second[40].expression
+    for frames in (first, second):
+        weights = np.stack([unit_weights(frame.expression) for frame in frames])
+        assert weights[0].max() < 0.1
+        blink, jaw = (weights[:, ARKIT_UNITS.index(u)] for u in ("eyeBlinkLeft", "jawOpen"))
+        assert (blink == 1).sum() >= 3 and np.diff(blink).max() <= 0.5
+        assert jaw.max() > 0.25 and jaw[30:].min() < 0.02
+        azimuths = [frame.orbit.azimuth_deg for frame in frames]
+        assert 5 < np.ptp(azimuths) <= 18 and np.abs(np.diff(azimuths)).max() < 1
 
 
 # Lists.
@@ -250,6 +265,16 @@ def test_shards_fill_one_data_set(tmp_path: Path, drawn: list[str]):
 def test_several_workers_share_the_frames(tmp_path: Path, drawn: list[str]):
     assert synthesize(tmp_path, "--frames", "9", "--workers", "3") == 0
     assert sorted(drawn) == [record.id for record in read_frames(tmp_path, "train")]
+
+
+def test_footage_becomes_a_video(tmp_path: Path, drawn: list[str], capsys):
+    assert synthesize(tmp_path, "--frames", "4", "--split", "footage") == 0
+    assert len(drawn) == 4
+    assert f"Saved {tmp_path / 'footage.mp4'} (4 pictures)" in capsys.readouterr().out
+    video = VideoFile(tmp_path / "footage.mp4")
+    assert video.fps == FOOTAGE_FPS
+    pictures = list(video.pictures())
+    assert len(pictures) == 4 and pictures[0].mean() == pytest.approx(90, abs=4)
 
 
 def test_a_data_set_is_extended_by_its_own_person(tmp_path: Path, drawn: list[str], capsys):

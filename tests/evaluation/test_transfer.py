@@ -3,31 +3,33 @@ to them here."""
 
 import json
 from dataclasses import fields
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.numpy import save_file
 from tiny import tiny_poser
 
+from avatar_viewer.data.frames import FRAMES_FILE
 from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS, EYE_POINTS, HeadScans
+from avatar_viewer.data.synthesis.made_up_motion import MadeUpMotion, make_up_motion
+from avatar_viewer.data.synthesis.plan import FOOTAGE, planned_frames
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.evaluation import transfer
-from avatar_viewer.evaluation.made_up_motion import (
-    KnownMotion,
-    MadeUpMotion,
-    event_time,
-    make_up_motion,
-)
+from avatar_viewer.evaluation import transfer, transfer_footage
+from avatar_viewer.evaluation.known_motion import KnownMotion, closings, event_time
 from avatar_viewer.evaluation.transfer import (
+    Sources,
     evaluate_transfer,
     mean_figures,
     moving_figures,
     still_figures,
 )
-from avatar_viewer.evaluation.transfer_report import FACE, MOVING, report
+from avatar_viewer.evaluation.transfer_footage import Footage, footage_codes, read_footage
+from avatar_viewer.evaluation.transfer_report import AT_REST, FACE, MOVING, report
 from avatar_viewer.evaluation.transfer_sources import (
     Codes,
     Stage,
@@ -38,11 +40,14 @@ from avatar_viewer.evaluation.transfer_sources import (
 )
 from avatar_viewer.expression.fit import ANCHOR_NAMES
 from avatar_viewer.expression.from_meshes import MeshFit
+from avatar_viewer.expression.sequence import ExpressionSequence, Header
+from avatar_viewer.expression.transfer import Options
 from avatar_viewer.head.arkit import ArkitMap, save_arkit_map
 from avatar_viewer.head.arkit_units import ARKIT_UNITS
 from avatar_viewer.head.fit_scan import CodePrior
 from avatar_viewer.head.nphm import CODES_FILE
 from avatar_viewer.head.storage import CANONICAL_HEAD_FILE, save_canonical_head
+from avatar_viewer.live.footage import write_footage
 from avatar_viewer.weights import save_network, save_tensors
 
 SKIN = 39 * 6
@@ -166,6 +171,13 @@ def test_when_something_closes():
     assert event_time(np.full(40, 3.0), 20) == pytest.approx(20, abs=6)
 
 
+def test_what_closes_is_found():
+    gap = np.full(40, 10.0) + 0.1 * np.sin(np.arange(40))
+    for middle, depth in ((8, 9), (20, 3), (31, 7)):
+        gap -= depth * np.clip(1 - np.abs(np.arange(40) - middle) / 3, 0, 1)
+    assert closings(gap) == (8, 31)
+
+
 def test_the_truth_has_no_errors(stage: Stage):
     person, motion = scans(5, seed=7), make_up_motion(np.random.default_rng(0))
     still = still_figures(stage, tensor(person.weights), person.weights)
@@ -240,25 +252,108 @@ def test_tables_and_files(stage: Stage, tmp_path, monkeypatch: pytest.MonkeyPatc
     results = tmp_path / "results.md"
     results.write_text("# Other\n\nkept\n")
     heads = write_heads(tmp_path / "heads")
-    evaluate_transfer(None, heads, 1, tmp_path / "figures.json", results)
+    evaluate_transfer(None, Sources(heads, 1), tmp_path / "figures.json", results)
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert list(figures["mean"]) == ["meshes", "ARKit weights"] and len(figures["people"]) == 1
+    assert figures["footage"] == []
     assert figures["mean"]["meshes"]["face_mm"] < 1e-3
     text = results.read_text()
     assert text.startswith("# Other\n\nkept\n\n# Transfer\n")
     assert "| meshes | 0.00 | 0.00 | 0.00 | 0.00 | 0.00 | 0.00 | <= 0.8 | kept |" in text
+    assert "* video, left out: no --footage was given" in text and "| video |" not in text
     assert (
         "| meshes, not smoothed |" in text and "person 1/1: meshes 0.00" in capsys.readouterr().out
     )
+
+
+def test_videos_have_rows_where_a_tracker_is(
+    stage: Stage, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """In place of meshes, weights and the tracker, what they would find."""
+    film = Footage(tmp_path / "footage.mp4", make_up_motion(np.random.default_rng(3)).weights)
+
+    def of_heads(stage: Stage, person: HeadScans, motion: MadeUpMotion, rng) -> Codes:
+        return Codes(tensor(person.weights), tensor(motion.weights), tensor(motion.weights))
+
+    def of_film(footage: Footage, avatar, face_model) -> Codes:
+        weights = footage.weights.copy()
+        weights[:, ARKIT_UNITS.index("jawOpen")] *= 0.5
+        return Codes(*3 * [tensor(weights)])
+
+    for name, value in (
+        ("mesh_codes", of_heads),
+        ("unit_codes", of_heads),
+        ("footage_codes", of_film),
+        ("load_stage", lambda folder, heads: stage),
+        ("read_footage", lambda folder: film),
+        ("tracker_misses", lambda face_model: None),
+    ):
+        monkeypatch.setattr(transfer, name, value)
+    sources = Sources(write_heads(tmp_path / "heads"), 1, (tmp_path, tmp_path))
+    evaluate_transfer(None, sources, tmp_path / "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert len(figures["footage"]) == 2
+    assert 1 < figures["mean"]["video"]["lips_mm"] < figures["mean"][AT_REST]["lips_mm"]
+    text = capsys.readouterr().out
+    assert "* video, of 2 more people" in text and f"| {AT_REST} |" in text
+    assert "| <= 2 | kept |" in text
+
+    monkeypatch.setattr(transfer, "tracker_misses", lambda face_model: "no model")
+    evaluate_transfer(None, sources, tmp_path / "figures.json")
+    assert "* video, left out: no model" in capsys.readouterr().out
+
+
+def test_what_closes_in_footage_is_known(stage: Stage, tmp_path):
+    motion = make_up_motion(np.random.default_rng(0))
+    found = Footage(tmp_path / "footage.mp4", motion.weights).motion(stage.truth)
+    assert found.blinks == motion.blinks and found.closures
+    still = Footage(tmp_path / "footage.mp4", np.zeros((20, 52)))
+    with pytest.raises(AvatarError, match=r"footage.mp4: expected blinks, and a mouth that closes"):
+        still.motion(stage.truth)
+
+
+def write_frames(folder: Path, count: int) -> None:
+    """Footage as `data synthesize` lists it, of one colour each."""
+    (folder / "frames").mkdir()
+    lines = []
+    for index, frame in enumerate(planned_frames(FOOTAGE, 0, count, np.zeros(3))):
+        record = frame.record(32)
+        colour = (8 * index, 0, 0, 255)
+        Image.new("RGBA", (32, 32), colour).save(folder / record["file"], lossless=True)
+        lines.append(json.dumps(record) + "\n")
+    (folder / FRAMES_FILE).write_text("".join(lines))
+
+
+def test_footage_is_read_and_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_frames(tmp_path, 20)
+    assert write_footage(tmp_path) == f"Saved {tmp_path / 'footage.mp4'} (20 pictures)"
+    footage = read_footage(tmp_path)
+    assert footage.weights.shape == (20, 52) and footage.weights[0].max() < 0.1
+    assert footage.weights[19].max() > 0.2
+
+    def transfer_video(video: Path, out: Path, avatar: Path, options: Options, *rest):
+        assert (video, options) == (footage.video, Options(fps=24, smooth=False))
+        codes = np.random.default_rng(0).normal(size=(20, 5 + 4)).astype(np.float32)
+        return ExpressionSequence(Header(24), codes)
+
+    monkeypatch.setattr(transfer_footage, "transfer_video", transfer_video)
+    codes = footage_codes(footage, tmp_path, None)
+    assert codes.still.shape == (20, 5) and torch.equal(codes.still, codes.moving)
+    assert codes.moving.std() < codes.trembling.std()
+
+    lines = (tmp_path / FRAMES_FILE).read_text().splitlines(keepends=True)
+    (tmp_path / FRAMES_FILE).write_text("".join(lines[:-3]))
+    with pytest.raises(AvatarError, match=r"footage.mp4: expected 17 pictures, .*, found 20"):
+        read_footage(tmp_path)
 
 
 def test_the_report_says_what_is_missed():
     good = dict.fromkeys([*(f"{name}_mm" for name in (*FACE, "face", "jaw", "head")), *MOVING], 0.5)
     good |= {f"raw_{name}": 9.0 for name in MOVING}
     means = {"meshes": good, "ARKit weights": good}
-    assert "MISSED" not in report(means, 3, "demo")
+    assert "MISSED" not in report(means, (3, 0), "demo", "none given")
     for bad in ({"face_mm": 0.9}, {"jitter": 1.6}, {"blink_frames": 1.1}):
-        assert report({"meshes": good | bad}, 3, "demo").count("MISSED") == 1
+        assert report({"meshes": good | bad}, (3, 0), "demo", "").count("MISSED") == 1
 
 
 def test_timing_is_that_of_the_worst_person():

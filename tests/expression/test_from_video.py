@@ -1,5 +1,6 @@
 """From a video to a sequence: with a tracker made here, and, where it is there, MediaPipe's."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from avatar_viewer.config import DEMO_FOLDER
 from avatar_viewer.data.video import VideoFile
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression import landmark_model
-from avatar_viewer.expression.face_tracker import TrackedFace, find_model
+from avatar_viewer.expression.face_tracker import OPEN_GAP, TrackedFace, find_model
 from avatar_viewer.expression.from_video import (
     Track,
     sequence_of_track,
@@ -71,6 +72,16 @@ def test_every_frame_is_tracked_and_the_largest_face_followed(tmp_path: Path):
     assert np.allclose(track.weights[7], 0.07) and np.isnan(track.weights[4]).all()
     assert (track.fps, track.longer_side_px) == (FPS, SIDE_PX)
     assert said == [(done, 12) for done in range(1, 13)]
+
+
+def test_the_jaw_of_a_track_opens_as_far_as_the_lips(tmp_path: Path):
+    class Lips(BrightnessTracker):
+        def faces(self, rgb: np.ndarray) -> list[TrackedFace]:
+            return [replace(face, lips_gap=0.5 * OPEN_GAP) for face in super().faces(rgb)]
+
+    track = track_video(VideoFile(write_video(tmp_path / "in.mp4")), Lips(), tmp_path / "k.npz")
+    assert track.weights[7, ARKIT_UNITS.index("jawOpen")] == 0.5
+    assert track.weights[7, SMILE] == pytest.approx(0.07)
 
 
 def test_a_run_that_was_cut_off_goes_on(tmp_path: Path):

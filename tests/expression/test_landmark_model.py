@@ -18,6 +18,7 @@ from avatar_viewer.expression.landmark_model import (
     learn,
     linear_moves,
     nearest_vertices,
+    shown_motion,
     sightings,
 )
 from avatar_viewer.head.arkit import ArkitMap
@@ -68,19 +69,34 @@ def seen(avatar: Avatar, noise_px: float = 0.0) -> tuple[list[Sighting], np.ndar
 
 def test_landmarks_find_their_vertices(avatar: Avatar):
     found, tracked = seen(avatar)
-    vertices, spread_mm = nearest_vertices(found, UNIT_MM)
+    vertices = nearest_vertices(found, UNIT_MM)
     places = avatar.head.head.vertices.numpy()
     assert np.linalg.norm(places[vertices] - places[tracked], axis=1).max() < 1e-3
-    assert spread_mm.max() < 0.01
+    share, spread_mm = shown_motion(found, vertices, UNIT_MM)
+    assert share.min() > 0.99 and spread_mm.max() < 0.01
 
 
 def test_spread_is_that_of_the_tracker(avatar: Avatar):
-    found, _ = seen(avatar, noise_px=1.5)
-    _, spread_mm = nearest_vertices(found, UNIT_MM)
+    found, tracked = seen(avatar, noise_px=1.5)
+    _, spread_mm = shown_motion(found, tracked, UNIT_MM)
     camera = found[0].camera
     distance = avatar.info.default_view.distance
     expected_mm = 1.5 * np.sqrt(2) * distance / camera.focal_px * UNIT_MM
     assert spread_mm.mean() == pytest.approx(expected_mm, rel=0.25)
+
+
+def test_motion_that_is_shown_too_weakly_is_known(avatar: Avatar):
+    found, tracked = seen(avatar)
+    at_rest, weak = torch.from_numpy(found[0].vertices[tracked]), []
+    for sighting in found:
+        rest = project(at_rest, sighting.camera)[0].numpy()
+        landmarks = rest + 0.6 * (sighting.face.landmarks - rest) + (3, 0)
+        weak.append(replace(sighting, face=replace(sighting.face, landmarks=landmarks)))
+    share, spread_mm = shown_motion(weak, tracked, UNIT_MM)
+    motion = np.stack([sighting.vertices[tracked] - at_rest.numpy() for sighting in found])
+    moved_mm = np.sqrt((motion**2).sum(axis=2).mean(axis=0)) * UNIT_MM
+    assert share[moved_mm > 8 * module.STILL_MM] == pytest.approx(0.6, abs=0.03)
+    assert spread_mm.max() < 0.5
 
 
 def test_codes_move_landmarks_as_the_head_model_does(avatar: Avatar):
@@ -103,6 +119,8 @@ def test_units_that_the_tracker_exaggerates_are_trusted_less(
     codes = torch.randn(60, Z_DIM, generator=torch.Generator().manual_seed(0)) * 0.3
     model = learn(avatar.head, codes, found)
     assert np.allclose(model.trust, TRUST, atol=0.05)
+    told = [replace(s, face=replace(s.face, lips_gap=0.1)) for s in found]
+    assert learn(avatar.head, codes, told).trust[ARKIT_UNITS.index("jawOpen")] == 1
     blind = [replace(s, face=replace(s.face, weights=None)) for s in found]
     without = learn(avatar.head, codes, blind)
     assert not without.trust.any() and not without.gaze_gain.any()

@@ -62,6 +62,17 @@ def test_motion_is_not_damped():
         assert np.ptp(smooth, axis=0) == pytest.approx(np.ptp(true, axis=0), abs=0.08)
 
 
+def test_a_short_clip_that_moves_all_the_time_keeps_its_height():
+    course = np.sin(2 * np.pi * np.arange(10) / 9)
+    direction = np.random.default_rng(1).normal(size=DIM)
+    direction /= np.linalg.norm(direction)
+    true = course[:, None] * direction
+    rough = true + 0.01 * np.random.default_rng(0).normal(size=true.shape)
+    assert noise_of(rough).mean() < 0.015
+    smooth = smoothed(sequence(rough, 25)).codes @ direction
+    assert np.ptp(smooth) > 0.96 * np.ptp(course)
+
+
 def test_what_does_not_tremble_stays_as_it_is():
     codes = np.zeros((40, 3), np.float32)
     codes[20] = 1

@@ -18,6 +18,7 @@ from avatar_viewer.live.export import (
 )
 from avatar_viewer.live.render_thread import RenderThread
 from avatar_viewer.live.session import Session
+from avatar_viewer.raster.camera import head_turned
 from avatar_viewer.stages import ExpressionCode, Frame
 
 TIMEOUT_S = 10
@@ -58,6 +59,19 @@ def test_pictures_are_those_of_the_window_at_rest(tmp_path):
     assert avatar.rendered == [SESSION.request(ExpressionSpace(), 8, 8)] * 4
     shown = avatar.render(SESSION.request(avatar.expressions, 8, 8), lambda: False).rgb
     assert len(pngs(out)) == 4 and all((rgb == shown).all() for rgb in pngs(out))
+
+
+def test_the_head_turns_with_the_sequence_only_where_that_is_wanted():
+    poses = np.array([[0, 0, 0], [30, 0, 0]], np.float32)
+    turning = replace(SEQUENCE, head_pose_deg=poses)
+    space, still = ExpressionSpace(), SESSION.view.camera(8, 8)
+    for sequence, head_pose, cameras in (
+        (turning, True, [still, head_turned(still, (30, 0, 0))]),
+        (turning, False, [still, still]),
+        (SEQUENCE, True, [still, still]),
+    ):
+        export = export_to("a.gif", sequence=sequence, head_pose=head_pose)
+        assert [export.request(i, space).camera for i in range(2)] == cameras
 
 
 def test_view_and_pad_follow_the_path(tmp_path):

@@ -19,7 +19,8 @@ from avatar_viewer.live.session import (
     session_to_plain,
     write_session,
 )
-from avatar_viewer.raster.camera import Orbit
+from avatar_viewer.live.still import Picture
+from avatar_viewer.raster.camera import Orbit, head_turned
 from avatar_viewer.stages import LAYERS, MAX_STEPS, REDUCTIONS, SAMPLERS, ExpressionCode
 
 CORNERS = tuple(
@@ -72,6 +73,8 @@ sessions = st.builds(
     pad=st.tuples(parts, parts),
     directions=st.lists(st.floats(-MAX_DIRECTION, MAX_DIRECTION), max_size=4).map(tuple),
     units=st.just(()) | st.tuples(*[signed] * len(ARKIT_UNITS)),
+    driven=st.none() | st.builds(ExpressionCode, st.tuples(signed, signed, signed)),
+    head_pose_deg=st.none() | st.tuples(signed, signed, signed),
     gaze=st.none() | st.tuples(signed, signed),
     seed=seeds,
     show=st.sampled_from(LAYERS),
@@ -107,6 +110,8 @@ def test_a_written_session_is_read_as_an_equal_one(tmp_path_factory, session):
         ({"units": (0.0,) * 51}, "units: expected none or 52 numbers, found 51"),
         ({"units": (1.5,) + (0.0,) * 51}, "units: "),
         ({"gaze": (0.0, -1.2)}, "gaze: "),
+        ({"driven": ExpressionCode((1.0,))}, "driven: expected an expression of 3 values, found 1"),
+        ({"head_pose_deg": (0.0, float("inf"), 0.0)}, "head_pose_deg: "),
         ({"background": (0, 0, 256)}, "background: "),
         ({"corners": (*CORNERS[:3], Corner("short", ExpressionCode((1.0,))))}, "corners: "),
     ],
@@ -186,6 +191,17 @@ def test_a_request_has_what_was_chosen():
     assert (request.seed, request.show, request.steps, request.sampler) == (4, "normal", 3, "ddim")
     assert request.teacher and request.full_decoder
     assert request.camera == VIEW.camera(32, 16)
+
+
+def test_what_drives_it_stands_in_place_of_the_pad_and_is_moved_as_that_is():
+    space = ExpressionSpace(directions=((1.0, 0.0, 0.0),))
+    driven = ExpressionCode((0.5, 0.25, 0.0))
+    session = replace(SESSION, pad=(1, 0), driven=driven, head_pose_deg=(0.0, 90.0, 0.0))
+    assert session.request(space, 8, 8).expression == driven
+    moved = replace(session, directions=(2.0,)).request(space, 8, 8)
+    assert moved.expression == ExpressionCode((2.5, 0.25, 0.0))
+    assert moved.camera == head_turned(VIEW.camera(8, 8), (0.0, 90.0, 0.0))
+    assert Picture(pad=(1.0, 0.0)).applied(session).expression(space) == CORNERS[1].expression
 
 
 def test_quick_pictures_are_as_chosen():

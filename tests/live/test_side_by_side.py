@@ -12,6 +12,7 @@ from avatar_viewer.expression.sequence import ExpressionSequence, Header
 from avatar_viewer.live.movie import open_movie
 from avatar_viewer.live.session import Session
 from avatar_viewer.live.side_by_side import beside, render_side_by_side
+from avatar_viewer.stages import Frame
 
 SEQUENCE = ExpressionSequence(Header(25), np.array([[0], [1], [2]], np.float32))
 
@@ -28,7 +29,7 @@ def test_the_video_stands_left_of_the_avatar(tmp_path: Path):
     session = Session.of("demo", INFO)
     source = film(tmp_path / "in.mp4")
     line = render_side_by_side(
-        source, SEQUENCE, avatar, session, out, lambda *progress: said.append(progress)
+        source, SEQUENCE, avatar, session, out, progress=lambda *each: said.append(each)
     )
     side = INFO.resolution_px
     assert line == f"Saved {out} (3 pictures)" and said == [(1, 3), (2, 3), (3, 3)]
@@ -38,6 +39,26 @@ def test_the_video_stands_left_of_the_avatar(tmp_path: Path):
     assert left == pytest.approx([0, 60, 120], abs=5)
     shown = [request.expression.values[0] for request in avatar.rendered]
     assert shown == [0, 1, 2]
+
+
+class SizedAvatar(StepwiseAvatar):
+    """Its pictures are as large as asked for."""
+
+    def render(self, request, cancelled):
+        self.rendered.append(request)
+        side_px = request.camera.height
+        return Frame(request, np.zeros((side_px, side_px, 3), np.uint8), {})
+
+
+def test_it_takes_a_height_and_turns_the_head(tmp_path: Path):
+    avatar, out = SizedAvatar(), tmp_path / "both.mp4"
+    poses = np.array([[0, 0, 0], [10, 0, 0], [20, 0, 0]], np.float32)
+    turning = replace(SEQUENCE, head_pose_deg=poses)
+    session = Session.of("demo", INFO)
+    render_side_by_side(film(tmp_path / "in.mp4"), turning, avatar, session, out, 24)
+    assert next(VideoFile(out, 25).pictures()).shape == (24, 72, 3)
+    cameras = [request.camera.camera_from_world for request in avatar.rendered]
+    assert len(set(cameras)) == 3
 
 
 def test_it_ends_with_a_video_that_is_shorter(tmp_path: Path):

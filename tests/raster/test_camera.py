@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.raster.camera import Orbit, project, to_camera, to_clip, world_rays
+from avatar_viewer.raster.camera import Orbit, head_turned, project, to_camera, to_clip, world_rays
 
 FRONT = Orbit(azimuth_deg=0, elevation_deg=0, distance=2, target=(0, 0, 0), fov_deg=40)
 
@@ -65,6 +65,25 @@ def test_elevation_stops_before_the_pole():
 
 def test_whole_turns_come_back_to_the_same_view():
     assert FRONT.orbited(90, 0).orbited(270, 0) == FRONT
+
+
+@pytest.mark.parametrize(
+    ("pose_deg", "moved", "by"),
+    [
+        ((20, 0, 0), (0, 0, 0.5), (1, 0)),  # the nose goes to the subject's left, our right
+        ((0, 20, 0), (0, 0, 0.5), (0, -1)),  # up
+        ((0, 0, 20), (0, 0.5, 0), (-1, 0)),  # the crown goes to the subject's right
+    ],
+)
+def test_a_head_that_is_turned_is_seen_so(pose_deg, moved, by):
+    camera = FRONT.camera(100, 100)
+    turned = head_turned(camera, pose_deg)
+    points = torch.tensor([moved, (0.0, 0.0, 0.0)])
+    before, after = (project(points, c)[0] for c in (camera, turned))
+    way = after[0] - before[0]
+    assert way @ torch.tensor(by, dtype=way.dtype) > 5
+    assert torch.allclose(after[1], before[1], atol=1e-4)
+    assert head_turned(camera, (0, 0, 0)).matrix == pytest.approx(camera.matrix)
 
 
 def test_pan_moves_the_camera_in_its_own_plane():

@@ -28,7 +28,10 @@ HANG_S = 30.0
 SETTLED_PART = 0.2
 """Memory grows from the end of this part of the time."""
 MOST_GROWTH_MB = 20.0
-X_NAMES = {"Prior": "Prior", "Next": "Next", "Spacebar": "space", "Slash": "slash"}
+X_NAMES = {
+    **{"Prior": "Prior", "Next": "Next", "Spacebar": "space", "Slash": "slash"},
+    **{"Comma": "comma", "Period": "period"},
+}
 
 
 @dataclass(frozen=True)

@@ -160,12 +160,17 @@ def test_expressions_of_a_file(app, recorder, tmp_path):
     save_sequence(ExpressionSequence(Header(10), np.zeros((33, 3), np.float32)), file)
     recorder.sequence_file = f" {file} "
     recorder.load_sequence()
-    assert recorder.sequence is not None and recorder.seconds == 3.3
+    recorder.update(0)
+    sequence = recorder.sequence
+    assert sequence is not None and (recorder.seconds, recorder.fps) == (3.3, 10)
+    assert recorder.sequence_file == app.timeline.file == str(file)
     save_sequence(ExpressionSequence(Header(10), np.zeros((33, 4), np.float32)), file)
     recorder.load_sequence()
-    assert recorder.sequence is None and "of 3 values for fake, found 4" in messages(app)[-1]
+    assert "of 3 values for fake, found 4" in messages(app)[-1]
+    assert recorder.sequence is sequence
     recorder.sequence_file = ""
     recorder.load_sequence()
+    assert recorder.sequence is None
     assert len(messages(app)) == 1
 
 

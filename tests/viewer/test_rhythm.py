@@ -7,8 +7,9 @@ import time
 import dearpygui.dearpygui as dpg
 import pytest
 
-from avatar_viewer.viewer import rhythm as rhythm_module
-from avatar_viewer.viewer.rhythm import AT_REST, AWAKE, FOLLOWING, Glance, Rhythm
+from avatar_viewer.viewer import glance as glance_module
+from avatar_viewer.viewer.glance import Glance, Seen
+from avatar_viewer.viewer.rhythm import AT_REST, AWAKE, FOLLOWING, Rhythm
 
 WINDOW = {"left": 100, "top": 50, "width": 400, "height": 300}
 
@@ -16,20 +17,26 @@ WINDOW = {"left": 100, "top": 50, "width": 400, "height": 300}
 class Told(Glance):
     """Sees what a test says."""
 
-    place = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.close()
+        self.place = 0
 
     def _look(self):
-        return self.place, 0, 0, b""
+        return Seen(self.place, 0, 0, b"")
 
 
 @pytest.fixture
-def rhythm(monkeypatch):
-    monkeypatch.setattr(rhythm_module, "Glance", Told)
-    made = Rhythm()
-    made.watch()
-    assert made._glance.changed()  # to it all is new at first
-    yield made
-    made.close()
+def glance(monkeypatch):
+    monkeypatch.setattr(glance_module, "_is_over_window", lambda seen: seen.x >= 0)
+    told = Told()
+    assert told.changed()  # to it all is new at first
+    return told
+
+
+@pytest.fixture
+def rhythm(glance):
+    return Rhythm(glance)
 
 
 def paused_s(rhythm: Rhythm, drawing_s: float, before=lambda: None) -> float:
@@ -49,7 +56,8 @@ def test_drawing_takes_its_share_of_the_time_within_limits():
         usual_s = 0.5 * (pace.least_s + pace.most_s) * pace.share
         assert usual_s / (usual_s + pace.pause_s(usual_s)) == pytest.approx(pace.share)
         assert pace.pause_s(0) == pace.least_s
-        assert pace.pause_s(pace.most_s / 2) == pace.most_s / 2
+        long_s = pace.most_s * (1 + pace.share) / 2
+        assert pace.pause_s(long_s) == pytest.approx(pace.most_s - long_s)
 
 
 def test_what_has_been_drawn_in_between_counts(rhythm):
@@ -64,32 +72,51 @@ def test_at_rest_it_pauses_longer(rhythm):
     assert paused_s(rhythm, 0.02, before=rhythm.stay_awake) < rest_s / 3
 
 
-def test_a_moving_mouse_ends_the_pause_at_rest(rhythm):
+def test_a_moving_mouse_ends_the_pause_at_rest(rhythm, glance):
     rest_s = paused_s(rhythm, 0.02)
 
     def move() -> None:
-        rhythm._glance.place += 1
+        glance.place += 1
 
     assert paused_s(rhythm, 0.02, before=move) < rest_s / 3
     assert paused_s(rhythm, 0.02) > 2 * rest_s / 3
 
 
-def test_a_moving_mouse_is_followed_more_closely(rhythm):
+def test_a_moving_mouse_is_followed_more_closely(rhythm, glance):
     awake_s = paused_s(rhythm, 0.012, before=rhythm.stay_awake)
 
     def move() -> None:
         rhythm.stay_awake()
-        rhythm._glance.place += 1
+        glance.place += 1
 
     assert paused_s(rhythm, 0.012, before=move) < awake_s / 2
 
 
-def test_news_of_the_renderer_end_the_pause_at_rest(rhythm):
+def test_news_of_the_renderer_end_the_pause_at_rest(rhythm, glance):
     rest_s = paused_s(rhythm, 0.02)
     assert paused_s(rhythm, 0.02, before=rhythm.wake) < rest_s / 3
     later = [threading.Timer(rest_s / 10, rhythm.wake) for _ in range(3)]
     assert paused_s(rhythm, 0.02, before=lambda: later.pop().start()) < 2 * rest_s / 3
     assert paused_s(rhythm, 0.02) > 2 * rest_s / 3
+
+
+def test_a_glance_off_the_window_is_none(glance):
+    glance.place = 1
+    assert glance.changed()
+    glance.place = -1
+    assert not glance.changed()
+
+
+def test_a_glance_knows_where_the_mouse_will_be_drawn(glance):
+    assert glance.mouse() is None
+    glance.place = 30
+    glance.align((25.0, 0.0))  # moved while it was drawn: tells nothing
+    assert glance.mouse() is None
+    glance.align((25.0, 0.0))
+    glance.place = 37
+    assert glance.mouse() == (32.0, 0.0)
+    glance.forget()
+    assert glance.mouse() is None
 
 
 @pytest.mark.gui

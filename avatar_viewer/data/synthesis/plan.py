@@ -10,12 +10,19 @@ import numpy as np
 from avatar_viewer.data.makehuman import METRES_PER_UNIT
 from avatar_viewer.data.synthesis import expressions as face
 from avatar_viewer.data.synthesis.expressions import Expression
+from avatar_viewer.data.synthesis.made_up_motion import made_up_gaze, make_up_motion
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.arkit_units import ARKIT_UNITS
 from avatar_viewer.raster.camera import Orbit
 
-SPLITS = ("train", "val", "test", "sequence")
+FOOTAGE = "footage"
+SPLITS = ("train", "val", "test", "sequence", FOOTAGE)
 SEQUENCE_FRAMES = 48
 """Of one sequence: two seconds."""
+FOOTAGE_FRAMES, FOOTAGE_FPS = 96, 24
+"""Of one piece of footage: four seconds of talk."""
+FOOTAGE_FILE = "footage.mp4"
+"""In the data set's folder: its frames of that split, in their order."""
 ORBIT_CENTRE = (0.0, -0.28, -0.60)
 """From the middle of the eyes to the target of the cameras, decimetres."""
 HALF_HEIGHT = 1.64
@@ -97,6 +104,11 @@ def planned_frame(split: str, seed: int, index: int, eye_centre_m: np.ndarray) -
         frame_id = f"sequence_s{seed}_{number:03d}_{step:03d}"
         kind = "sequence"
         expression, orbit = _sequence_frame(seed, number, step / (SEQUENCE_FRAMES - 1))
+    elif split == FOOTAGE:
+        number, step = divmod(index, FOOTAGE_FRAMES)
+        frame_id = f"{FOOTAGE}_s{seed}_{number:03d}_{step:03d}"
+        kind = FOOTAGE
+        expression, orbit = _footage_frame(seed, number, step)
     else:
         frame_id = f"{split}_s{seed}_{index:05d}"
         kind, expression = _train_expression(index, rng) if split == "train" else _unseen(rng)
@@ -184,6 +196,28 @@ def _sequence_frame(seed: int, number: int, time: float) -> tuple[Expression, Or
     fov_deg = 22.0
     return face.tidied(face.with_blink(expression, blink)), Orbit(
         round(azimuth, 3), round(elevation, 3), _distance(fov_deg), (0.0, 0.0, 0.0), fov_deg
+    )
+
+
+def _footage_frame(seed: int, number: int, step: int) -> tuple[Expression, Orbit]:
+    """Talk, as a camera before the face sees it; the head sways a little.
+
+    It begins with a face at rest.
+    """
+    rng = np.random.default_rng((seed, SPLITS.index(FOOTAGE), number, 1 << 32))
+    weights = make_up_motion(rng, FOOTAGE_FRAMES).weights[step]
+    gaze = made_up_gaze(rng, FOOTAGE_FRAMES)[step]
+    expression = dict(zip(ARKIT_UNITS, weights.tolist(), strict=True))
+    gaze = face.scaled(gaze, 1 - 0.9 * expression["eyeBlinkLeft"])  # looking down lowers lids too
+    sway = np.sin(2 * np.pi * (step / FOOTAGE_FRAMES * rng.uniform(0.7, 1.2, 2) + rng.random(2)))
+    azimuth, elevation = (0, 4) + sway * (9, 3)
+    fov_deg = 22.0
+    return face.tidied(face.added(expression, gaze)), Orbit(
+        round(float(azimuth), 3),
+        round(float(elevation), 3),
+        _distance(fov_deg),
+        (0.0, 0.0, 0.0),
+        fov_deg,
     )
 
 

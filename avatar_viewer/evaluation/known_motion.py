@@ -1,4 +1,4 @@
-"""Heads whose motion is known: an avatar's person and others in the same ARKit weights.
+"""A head whose motion is known: how it lies in any ARKit weights.
 
 `data heads` moves all its heads by the same generator (MakeHuman's face units), linearly in the
 weights. So the scans of one head tell how it lies in any weights, and no head model has a part in
@@ -7,14 +7,12 @@ this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from scipy.signal import find_peaks
 
 from avatar_viewer.data.head_sampler import EYE_POINTS, HeadScans
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression.fit import ANCHOR_NAMES
-from avatar_viewer.head.arkit_units import ARKIT_UNITS
 
 REGIONS = {
     "lips": ("mouth corner", "upper lip", "lower lip"),
@@ -25,9 +23,6 @@ REGIONS = {
 """By words in the names of anchors."""
 REGION_MM = 10.0
 """A region reaches so far from its anchors."""
-FPS = 30.0
-BLINK = (0.5, 1.0, 0.85, 0.5, 0.2)
-"""Weights of successive frames; the second is its middle."""
 LID_PAIRS = (("left upper lid", "left lower lid"), ("right upper lid", "right lower lid"))
 LIP_PAIRS = (("upper lip", "lower lip"),)
 
@@ -76,46 +71,14 @@ class KnownMotion:
         return np.array([[nearest(name) for name in pair] for pair in names])
 
 
-@dataclass(frozen=True)
-class MadeUpMotion:
-    """ARKit weights of a few seconds of talking, with the frames of its events."""
-
-    weights: np.ndarray
-    """[T,52], the first ones at rest."""
-    blinks: tuple[int, ...]
-    closures: tuple[int, ...]
-    """Of the mouth, between open ones."""
+def gap_mm(points: np.ndarray, to_mm: float) -> np.ndarray:
+    """[T] mean distance of successive pairs of points [T,2P,3]."""
+    return np.linalg.norm(points[:, 0::2] - points[:, 1::2], axis=2).mean(axis=1) * to_mm
 
 
-def make_up_motion(rng: np.random.Generator, frames: int = 96) -> MadeUpMotion:
-    """Smooth motion of brows, jaw and mouth, with blinks and closures that take a few frames."""
-    weights = np.zeros((frames, len(ARKIT_UNITS)))
-    time = np.arange(frames)
-
-    def add(units: tuple[str, ...], course: np.ndarray) -> None:
-        for unit in units:
-            weights[:, ARKIT_UNITS.index(unit)] += course
-
-    def bump(middle: float, width: float) -> np.ndarray:
-        return np.exp(-0.5 * ((time - middle) / width) ** 2)
-
-    slow = (("browInnerUp",), ("browDownLeft", "browDownRight"), ("mouthPucker",))
-    slow += (("browOuterUpLeft", "browOuterUpRight"), ("mouthSmileLeft", "mouthSmileRight"))
-    slow += (("mouthFunnel",), ("cheekSquintLeft", "cheekSquintRight"), ("mouthLeft",))
-    for units in slow:
-        add(units, rng.uniform(0.2, 0.7) * bump(rng.uniform(20, frames - 10), rng.uniform(6, 12)))
-    closures = np.arange(24, frames - 10, 18) + rng.integers(-3, 4)
-    talking = rng.uniform(0.3, 0.5) / (1 + np.exp((12 - time) / 1.5))
-    for closure in closures:
-        talking = talking * (1 - bump(closure, 1.8))
-        add(("mouthPressLeft", "mouthPressRight"), 0.4 * bump(closure, 1.5))
-    add(("jawOpen",), talking)
-    blinks = np.arange(14, frames - 8, 22) + rng.integers(-3, 4)
-    for blink in blinks:
-        course = np.zeros(frames)
-        course[blink - 1 : blink - 1 + len(BLINK)] = BLINK
-        add(("eyeBlinkLeft", "eyeBlinkRight"), course)
-    return MadeUpMotion(np.clip(weights, 0, 1), tuple(blinks.tolist()), tuple(closures.tolist()))
+def closings(gap: np.ndarray) -> tuple[int, ...]:
+    """Frames at which a gap [T] is narrowest between wider ones, by half of its range."""
+    return tuple(find_peaks(-gap, prominence=np.ptp(gap) / 2)[0].tolist())
 
 
 def event_time(gap: np.ndarray, event: int, reach: int = 6) -> float:
