@@ -16,9 +16,10 @@ MODIFIERS = ("Ctrl", "Shift", "Alt")
 FRONT = "Front"
 PRESETS = {"Left": 75.0, "¾ left": 40.0, FRONT: 0.0, "¾ right": -40.0, "Right": -75.0}
 """Usual views: degrees to the subject's left from the avatar's own view."""
-TURNTABLE, LENS, WINDOW_SHOT = "turntable", "lens", "window shot"
-"""Names in `ViewerApp.opened`: while the head turns on and on, while pixels are magnified, and to
-have a picture of the window saved."""
+TURNTABLE, LENS = "turntable", "lens"
+"""Names in `ViewerApp.opened`: while the head turns on and on, and while pixels are magnified."""
+WINDOW_SHOT, PASTE_VIEW = "window shot", "paste view"
+"""Names there to have a picture of the window saved, and to be asked for a copied view."""
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 """Of the window's fonts and widgets."""
 _SHOWN_KEYS = {
@@ -100,9 +101,7 @@ def _copy_view(app: ViewerApp) -> None:
 
 
 def _paste_view(app: ViewerApp) -> None:
-    from avatar_viewer.viewer.camera_panel import paste_view
-
-    paste_view(app)
+    app.opened.add(PASTE_VIEW)
 
 
 def _compare_quick(app: ViewerApp) -> None:
@@ -208,7 +207,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("F", "look at the front", lambda app: turn_to(app, PRESETS[FRONT])),
         Action("T", "turntable: turn on and on, or stop", lambda app: app.toggle(TURNTABLE)),
         Action("Ctrl+Shift+C", "copy the view as text", _copy_view),
-        Action("Ctrl+Shift+V", "paste a copied view", _paste_view),
+        Action("Ctrl+Shift+V", "to the field where a copied view is pasted", _paste_view),
         Action("L", "next layer", _next_layer),
         Action("X", "compare the full picture with the quick one, or stop", _compare_quick),
         Action("Z", "magnify the pixels below the mouse; Alt does so while held", _magnify),

@@ -14,11 +14,12 @@ import dearpygui.dearpygui as dpg
 
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.viewer import theme
-from avatar_viewer.viewer.actions import FRONT, PRESETS, TURNTABLE, turn_to
+from avatar_viewer.viewer.actions import FRONT, PASTE_VIEW, PRESETS, TURNTABLE, turn_to
 from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.buttons import action_button, tooltip
 from avatar_viewer.viewer.camera_text import view_from_text, view_to_text
 from avatar_viewer.viewer.state import MAX_ZOOM, ViewerState
+from avatar_viewer.viewer.tabs import tab_around
 
 if TYPE_CHECKING:
     from avatar_viewer.raster.camera import Orbit
@@ -74,12 +75,21 @@ class CameraPanel:
                 format="%.0f° per second",
             )
         with dpg.group(horizontal=True):
-            for keys, label in (("Ctrl+Shift+C", "Copy view"), ("Ctrl+Shift+V", "Paste view")):
-                action_button(app, keys, label, half)
-        app.text_inputs += [*self._sliders.values(), self._speed]
+            action_button(app, "Ctrl+Shift+C", "Copy view", half)
+            # Not read by us: Dear PyGui ends the process where the clipboard holds no text.
+            self._pasted = dpg.add_input_text(
+                width=half, hint="Paste a view here", callback=lambda _, text, __: self._paste(text)
+            )
+            tooltip(self._pasted, "A copied view, by Ctrl+V")
+        app.text_inputs += [*self._sliders.values(), self._speed, self._pasted]
 
     def update(self) -> None:
         """Turn the turntable, and show the view."""
+        if PASTE_VIEW in self._app.opened:
+            self._app.opened.discard(PASTE_VIEW)
+            if (tab := tab_around(self._pasted)) is not None:
+                dpg.set_value(*tab)
+            dpg.focus_item(self._pasted)
         if (state := self._app.state) is None:
             return
         if state is not self._state:
@@ -154,6 +164,16 @@ class CameraPanel:
         else:
             self._app.change(view=changed)
 
+    def _paste(self, text: str) -> None:
+        """Take a view; another text is said, and nothing changes."""
+        if not text.strip():
+            return
+        dpg.set_value(self._pasted, "")
+        try:
+            self._app.change(view=view_from_text(text))
+        except AvatarError as error:
+            self._app.complain(str(error))
+
 
 def with_fov(view: Orbit, fov_deg: float) -> Orbit:
     """Through another lens, at the distance where the head is as large; AvatarError outside
@@ -168,15 +188,3 @@ def copy_view(app: ViewerApp) -> None:
     if app.state is not None:
         dpg.set_clipboard_text(view_to_text(app.state.session.view))
         app.say("Copied the view")
-
-
-def paste_view(app: ViewerApp) -> None:
-    """From the clipboard; another text is said, and nothing changes."""
-    if app.state is None:
-        return
-    try:
-        view = view_from_text(dpg.get_clipboard_text() or "")
-    except AvatarError as error:
-        app.complain(str(error))
-    else:
-        app.change(view=view)

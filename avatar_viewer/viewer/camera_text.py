@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import yaml
@@ -18,9 +19,9 @@ WHERE = "copied view"
 
 
 def view_to_text(view: Orbit) -> str:
-    """As YAML, such that `view_from_text` gives an equal one."""
+    """As YAML in one line, such that `view_from_text` gives an equal one."""
     content = {"format_version": FORMAT_VERSION, **to_plain(view)}
-    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=True, width=math.inf).strip()
 
 
 def view_from_text(text: str) -> Orbit:

@@ -16,6 +16,7 @@ from avatar_viewer.viewer.buttons import tooltip
 from avatar_viewer.viewer.library_editor import LibraryEditor
 from avatar_viewer.viewer.library_list import Entry, LibraryList
 from avatar_viewer.viewer.state import PAD_CORNERS
+from avatar_viewer.viewer.tabs import tab_around
 
 if TYPE_CHECKING:
     from avatar_viewer.stages import Frame
@@ -45,7 +46,7 @@ class LibraryPanel:
             )
         tooltip(text, "Of the pad. It is shown there without the sliders.\nUndo with", "Ctrl+Z")
         self._list = LibraryList(width_px, theme.px(LIST_PX), "None of that name", self._apply)
-        self._tab = _tab_around(self._list.window)
+        self._tab = tab_around(self._list.window)
         self._editor = LibraryEditor(app, width_px)
         app.text_inputs.append(self._search)
 
@@ -123,13 +124,3 @@ class LibraryPanel:
 
     def _set_corner(self, label: str) -> None:
         self._corner = int(label) - 1
-
-
-def _tab_around(item: int | str) -> tuple[int | str, int | str] | None:
-    """The bar of tabs on which an item lies, and its tab there."""
-    tab = dpg.get_item_parent(item)
-    while tab and (bar := dpg.get_item_parent(tab)):
-        if dpg.get_item_type(tab) == "mvAppItemType::mvTab":
-            return bar, tab
-        tab = bar
-    return None

@@ -26,7 +26,8 @@ from avatar_viewer.memory import resident_mb
 from avatar_viewer.viewer.display import prepare_process
 from avatar_viewer.viewer.window import ViewerWindow
 
-REST_S = 3.0
+SETTLE_S, REST_S = 4.0, 3.0
+"""After the last picture the pad's trail fades, and the window stays awake for a while."""
 TIMEOUT_S = 120.0
 BUILD_S = 1800.0
 """How long a runtime may take to build its programs."""
@@ -104,7 +105,7 @@ def _drag(window: ViewerWindow, seconds: float) -> dict[str, float | list[float]
 
 def _rest(window: ViewerWindow) -> dict[str, float | list[float]]:
     """What an unchanged window does."""
-    settle_s = time.perf_counter() + 1.5
+    settle_s = time.perf_counter() + SETTLE_S
     while time.perf_counter() < settle_s:
         window.turn()
     frames, uploads, submissions = window.live.frames, window.uploads, window.app.submissions
