@@ -41,6 +41,7 @@ from avatar_viewer.stages import (
     ExpressionCode,
     Frame,
     GBuffer,
+    Rays,
     RenderRequest,
 )
 
@@ -100,6 +101,7 @@ class Avatar:
         self._make_runtime = make_runtime
         self._steering: Kept[tuple[Tensor, Tensor]] = Kept()
         self._surfaces: Kept[tuple[Tensor, ...]] = Kept()
+        self._rays: Kept[Rays] = Kept()
 
     @staticmethod
     def load(
@@ -172,7 +174,7 @@ class Avatar:
     def forget(self) -> None:
         """Empty the caches: the next picture is made anew."""
         self.head.forget()
-        for kept in (self._steering, self._surfaces):
+        for kept in (self._steering, self._surfaces, self._rays):
             kept.clear()
 
     def save(self, folder: Path) -> None:
@@ -313,7 +315,8 @@ class Avatar:
             gbuffer = self._gbuffer(request, stage_ms)
             with _timed(stage_ms, "surface"):
                 codes = self._codes(request)
-                rays = world_rays(request.camera, self.compute.device)
+                camera = request.camera
+                rays = self._rays.get(camera, lambda: world_rays(camera, self.compute.device))
                 seen = self._laid_out(decoder.look_up([gbuffer], [rays], codes))
                 return seen, codes.to(self.compute.dtype)
 

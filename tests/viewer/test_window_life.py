@@ -1,6 +1,7 @@
 """The real window from its opening to its end, judged by its pixels and what it counted."""
 
 import itertools
+import json
 import os
 import time
 from pathlib import Path
@@ -62,6 +63,23 @@ def test_a_resized_window_shows_the_picture_undistorted(open_window):
         return 0 < height < 0.8 * before[0] and abs(height - width) <= 4
 
     window.wait(disc_is_smaller_and_round, "a small round disc")
+
+
+def test_resizing_leaks_nothing(open_window):
+    window = open_window()
+    window.wait_for_picture()
+
+    def resize(times: int) -> float:
+        """Resident memory after it, MB."""
+        for _ in range(times):
+            for size in (("800", "600"), ("1200", "780")):
+                window.xdotool("windowsize", "--sync", window.window, *size)
+        time.sleep(2)  # it is told every second
+        return json.loads((window.folder / "alive.json").read_text())["resident_mb"]
+
+    before_mb = resize(10)
+    # A picture of this size that was left behind each time would be some 60 MB.
+    assert resize(30) - before_mb < 20
 
 
 def _disc_px(window) -> tuple[int, int]:
