@@ -106,7 +106,8 @@ def _rows_of_footage(stage: Stage, folder: Path, sources: Sources) -> tuple[list
         return [], missing
     rows = []
     for film in films:
-        codes, motion = footage_codes(film, folder, sources.face_model), film.motion(stage.truth)
+        codes = footage_codes(stage, film, folder, sources.face_model)
+        motion = film.motion(stage.truth)
         found = figures(stage, codes, motion.weights, motion)
         at_rest = stage.arkit_map.offset.expand(len(codes.still), -1)
         rows.append({"video": found, AT_REST: still_figures(stage, at_rest, motion.weights)})

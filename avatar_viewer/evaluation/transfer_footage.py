@@ -20,9 +20,9 @@ from avatar_viewer.evaluation.known_motion import (
     closings,
     gap_mm,
 )
-from avatar_viewer.evaluation.transfer_sources import Codes, both
+from avatar_viewer.evaluation.transfer_sources import Codes, Stage, z_exp
 from avatar_viewer.expression.face_tracker import FaceLandmarker
-from avatar_viewer.expression.from_video import SMOOTHING, transfer_video
+from avatar_viewer.expression.from_video import smoothed_video, transfer_video
 from avatar_viewer.expression.transfer import Options
 
 
@@ -66,10 +66,10 @@ def tracker_misses(face_model: Path | None) -> str | None:
     return None
 
 
-def footage_codes(footage: Footage, avatar: Path, face_model: Path | None) -> Codes:
+def footage_codes(stage: Stage, footage: Footage, avatar: Path, face_model: Path | None) -> Codes:
     """As `transfer --video` makes them; `still` are those of its motion."""
     with TemporaryDirectory() as folder:
         out, options = Path(folder) / "codes.npz", Options(fps=FOOTAGE_FPS, smooth=False)
         sequence = transfer_video(footage.video, out, avatar, options, face_model, print)
-    moving, trembling = both(sequence, SMOOTHING)
-    return Codes(moving, moving, trembling)
+    moving = z_exp(smoothed_video(sequence, stage.arkit_map, stage.priors[1]))
+    return Codes(moving, moving, z_exp(sequence))

@@ -97,7 +97,7 @@ def mesh_codes(
     fitted = fit_person(nphm, stage.priors, rest, scan, others[0])
     still = fitted.fit(others)
     sequence = fitted.fit(moving.astype(np.float32)).sequence(FPS, "made up")
-    return Codes(still.codes, *both(sequence))
+    return Codes(still.codes, *_both(sequence))
 
 
 def unit_codes(
@@ -114,7 +114,7 @@ def unit_codes(
 
     # Five rows at rest before, by which they are calibrated.
     still = seen(np.concatenate([np.zeros((5, len(rest))), person.weights]))
-    return Codes(_z(still)[5:], *both(seen(motion.weights)))
+    return Codes(z_exp(still)[5:], *_both(seen(motion.weights)))
 
 
 def turned(frames: np.ndarray) -> np.ndarray:
@@ -124,10 +124,11 @@ def turned(frames: np.ndarray) -> np.ndarray:
     return frames @ turns.as_matrix().transpose(0, 2, 1)
 
 
-def both(sequence: ExpressionSequence, strength: float = 1.0) -> tuple[Tensor, Tensor]:
+def _both(sequence: ExpressionSequence) -> tuple[Tensor, Tensor]:
     """z_exp smoothed, and as they were."""
-    return _z(smoothed(sequence, strength)), _z(sequence)
+    return z_exp(smoothed(sequence)), z_exp(sequence)
 
 
-def _z(sequence: ExpressionSequence) -> Tensor:
+def z_exp(sequence: ExpressionSequence) -> Tensor:
+    """[T,E]."""
     return torch.from_numpy(sequence.codes[:, :-GAZE_DIM])

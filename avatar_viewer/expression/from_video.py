@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +30,17 @@ from avatar_viewer.files import ensure_writable, written_aside
 from avatar_viewer.head.arkit import ArkitMap
 from avatar_viewer.head.arkit_units import ARKIT_UNITS
 from avatar_viewer.head.fit_scan import CodePrior
-from avatar_viewer.head.nphm import load_codes
+from avatar_viewer.head.nphm import GAZE_DIM, load_codes
 
 SAVED_EVERY = 100
 """Frames after which what was tracked is written."""
 REST_PERCENT = 10
 """Without a frame at rest, so much of a video is taken to use a unit less than at rest."""
-SMOOTHING = 1.7
+SMOOTHING = 2.0
 """What the trembling of codes tells of noise is so many times too little: landmarks err alike in
 pictures that follow each other."""
+CLOSING = {"jawOpen": -1, "eyeBlinkLeft": 1, "eyeBlinkRight": 1}
+"""The ARKit units that close lips and lids, and which way."""
 DOUBTFUL_MM = 4.0
 """At this distance of landmarks from the fit the confidence is a half."""
 
@@ -90,10 +92,11 @@ def transfer_video(
         track = track_video(video, tracker, kept, say, progress)
     finally:
         tracker.close()
+    prior = CodePrior.of(codes)
     sequence = sequence_of_track(
-        track, model, arkit_map, CodePrior.of(codes), source=path.name, neutral=options.neutral
+        track, model, arkit_map, prior, source=path.name, neutral=options.neutral
     )
-    sequence = smoothed(sequence, SMOOTHING) if options.smooth else sequence
+    sequence = smoothed_video(sequence, arkit_map, prior) if options.smooth else sequence
     save_sequence(sequence, out)
     kept.unlink(missing_ok=True)
     return sequence
@@ -180,6 +183,28 @@ def sequence_of_track(
     return ExpressionSequence(
         Header(track.fps, source), codes, sure, bridged(pose_deg(fit.rotations))
     )
+
+
+def smoothed_video(
+    sequence: ExpressionSequence, arkit_map: ArkitMap, prior: CodePrior
+) -> ExpressionSequence:
+    """Without trembling, as `motion.smoothed`; but jaw and lids stay as far closed as their own
+    courses, smoothed alone, have them: mouths close for a frame or two only."""
+    smooth = smoothed(sequence, SMOOTHING)
+    z = sequence.codes[:, :-GAZE_DIM].astype(np.float64)
+    result = smooth.codes[:, :-GAZE_DIM].astype(np.float64)
+    axes = prior.axes.double().numpy()
+    spread = axes.T @ axes + 1e-6 * np.eye(axes.shape[1])
+    for unit, sign in CLOSING.items():
+        move = sign * arkit_map.matrix[:, ARKIT_UNITS.index(unit)].double().cpu().numpy()
+        # How far a code has gone along `move`, whatever else is as likely as in training.
+        gone = np.linalg.solve(spread, move)
+        gone /= max(gone @ move, 1e-9)
+        alone = ExpressionSequence(sequence.header, (z @ gone)[:, None].astype(np.float32))
+        closed = smoothed(alone, SMOOTHING).codes[:, 0]
+        result += np.outer(np.maximum(closed - result @ gone, 0), move)
+    codes = np.concatenate([result, smooth.codes[:, -GAZE_DIM:]], axis=1)
+    return replace(smooth, codes=codes.astype(np.float32))
 
 
 def _track(fps: float, longer_side_px: int, rows: list[TrackedFace | None]) -> Track:

@@ -118,7 +118,7 @@ class Known:
 def stage() -> Stage:
     truth = KnownMotion(scans(), 4.0)
     head = SimpleNamespace(nphm=Known(truth), identity=torch.zeros(1))
-    prior = CodePrior(torch.zeros(1), torch.ones(1, 1))
+    prior = CodePrior(torch.zeros(52), torch.eye(52))
     arkit_map = ArkitMap(torch.eye(52), torch.zeros(52))
     return Stage(head, arkit_map, (prior, prior), truth)  # type: ignore[arg-type]
 
@@ -275,7 +275,7 @@ def test_videos_have_rows_where_a_tracker_is(
     def of_heads(stage: Stage, person: HeadScans, motion: MadeUpMotion, rng) -> Codes:
         return Codes(tensor(person.weights), tensor(motion.weights), tensor(motion.weights))
 
-    def of_film(footage: Footage, avatar, face_model) -> Codes:
+    def of_film(stage: Stage, footage: Footage, avatar, face_model) -> Codes:
         weights = footage.weights.copy()
         weights[:, ARKIT_UNITS.index("jawOpen")] *= 0.5
         return Codes(*3 * [tensor(weights)])
@@ -324,7 +324,9 @@ def write_frames(folder: Path, count: int) -> None:
     (folder / FRAMES_FILE).write_text("".join(lines))
 
 
-def test_footage_is_read_and_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_footage_is_read_and_followed(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     write_frames(tmp_path, 20)
     assert write_footage(tmp_path) == f"Saved {tmp_path / 'footage.mp4'} (20 pictures)"
     footage = read_footage(tmp_path)
@@ -333,12 +335,12 @@ def test_footage_is_read_and_followed(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def transfer_video(video: Path, out: Path, avatar: Path, options: Options, *rest):
         assert (video, options) == (footage.video, Options(fps=24, smooth=False))
-        codes = np.random.default_rng(0).normal(size=(20, 5 + 4)).astype(np.float32)
+        codes = np.random.default_rng(0).normal(size=(20, 52 + 4)).astype(np.float32)
         return ExpressionSequence(Header(24), codes)
 
     monkeypatch.setattr(transfer_footage, "transfer_video", transfer_video)
-    codes = footage_codes(footage, tmp_path, None)
-    assert codes.still.shape == (20, 5) and torch.equal(codes.still, codes.moving)
+    codes = footage_codes(stage, footage, tmp_path, None)
+    assert codes.still.shape == (20, 52) and torch.equal(codes.still, codes.moving)
     assert codes.moving.std() < codes.trembling.std()
 
     lines = (tmp_path / FRAMES_FILE).read_text().splitlines(keepends=True)

@@ -14,13 +14,15 @@ from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression import landmark_model
 from avatar_viewer.expression.face_tracker import OPEN_GAP, TrackedFace, find_model
 from avatar_viewer.expression.from_video import (
+    CLOSING,
     Track,
     sequence_of_track,
+    smoothed_video,
     track_video,
     transfer_video,
 )
 from avatar_viewer.expression.landmark_model import LandmarkModel
-from avatar_viewer.expression.sequence import load_sequence
+from avatar_viewer.expression.sequence import ExpressionSequence, Header, load_sequence
 from avatar_viewer.expression.transfer import Options
 from avatar_viewer.head.arkit import ArkitMap
 from avatar_viewer.head.arkit_units import ARKIT_UNITS
@@ -187,6 +189,25 @@ def test_gaze_counts_from_straight_ahead():
     gaze = converted(some_track(weights)).codes[:, 2:]
     assert np.allclose(gaze[:15], 0, atol=1e-6)
     assert np.allclose(gaze[15:], (0.24, 0, 0.24, 0), atol=1e-6)
+
+
+def test_a_mouth_that_closes_for_a_moment_stays_closed():
+    """Where all numbers tremble so much that its closing does not show among them."""
+    random, dim = np.random.default_rng(0), 20
+    matrix = torch.zeros(dim, UNITS)
+    units = [ARKIT_UNITS.index(unit) for unit in CLOSING]
+    matrix[[0, 1, 2], units] = 1
+    prior = CodePrior(torch.zeros(dim), torch.eye(dim))
+    jaw = np.full(90, 0.6)
+    jaw[[29, 30, 31, 59, 60, 61]] = (0.3, 0, 0.3) * 2
+    codes = 0.08 * random.normal(size=(90, dim + 4))
+    codes[:, 0] = jaw + 0.02 * random.normal(size=90)
+    rough = ExpressionSequence(Header(FPS), codes.astype(np.float32))
+    smooth = smoothed_video(rough, ArkitMap(matrix, torch.zeros(dim)), prior)
+    for middle in (30, 60):
+        assert smooth.codes[middle, 0] < 0.1 and smooth.codes[middle - 4, 0] > 0.45
+    bends = [np.abs(np.diff(each.codes[:, 3:], n=2, axis=0)).mean() for each in (smooth, rough)]
+    assert bends[0] < 0.3 * bends[1]
 
 
 def test_a_tracker_without_weights_will_do():
