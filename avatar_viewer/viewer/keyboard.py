@@ -19,14 +19,15 @@ class Keyboard:
     """Listens for the keys of all actions."""
 
     def __init__(self, app: ViewerApp, on_press: Callable[[], None]) -> None:
-        """`on_press` is called with each key that is obeyed."""
-        self._app, self._on_press = app, on_press
+        """`on_press` is called with each key, whomever it is meant for."""
+        self._app = app
         self._down: set[int] = set()
         with dpg.handler_registry():
             for action in all_actions():
                 if action.keys:
                     key = getattr(dpg, f"mvKey_{action.key}")
                     dpg.add_key_press_handler(key, callback=self._press, user_data=action)
+            dpg.add_key_press_handler(callback=lambda _, __: on_press())
             dpg.add_key_release_handler(callback=lambda _, key: self._down.discard(key))
 
     def _press(self, _: int | str, key: int, action: Action) -> None:
@@ -39,7 +40,6 @@ class Keyboard:
             return
         self._down.add(key)
         action.run(self._app)
-        self._on_press()
 
     def _is_taken(self) -> bool:
         """Whether keys are meant for a widget or a dialog."""
