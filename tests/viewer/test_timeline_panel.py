@@ -161,6 +161,7 @@ def red(window: WindowDriver) -> int:
 
 
 def open_film(window: WindowDriver, film) -> None:
+    window.wait_for_picture()
     window.click(*SOURCE_FIELD)
     window.key("ctrl+a")
     window.type(str(film / "film.npz"))
