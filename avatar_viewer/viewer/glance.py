@@ -61,7 +61,7 @@ class Glance:
 
     def forget(self) -> None:
         """The window may have been moved: where it lies is not known before the next `align`."""
-        self._origin = None
+        self._origin = self._before_drawing = None
 
     def align(self, drawn: Point) -> None:
         """Learn where the window lies: the drawing that has just ended saw the mouse at `drawn`.

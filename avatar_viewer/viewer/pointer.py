@@ -59,9 +59,11 @@ class Pointer:
     def foresee(self) -> None:
         """Before the window is drawn: move what is dragged to where this drawing will see the
         mouse, so that it shows it already."""
+        if (drag := self._drag) is None:
+            return
         place = self._glance.mouse()
-        if self._drag is not None and place not in (None, self._drag.last):
-            self._move(self._drag, place)
+        if place is not None and place != drag.last:
+            self._move(drag, place)
 
     def update(self) -> None:
         """After the window was drawn: follow the mouse."""
