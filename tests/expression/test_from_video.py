@@ -1,18 +1,18 @@
 """From a video to a sequence: with a tracker made here, and, where it is there, MediaPipe's."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from face_model import need_face_model
 
 from avatar_viewer.config import DEMO_FOLDER
 from avatar_viewer.data.video import VideoFile
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression import landmark_model
-from avatar_viewer.expression.face_tracker import OPEN_GAP, TrackedFace, find_model
+from avatar_viewer.expression.face_tracker import OPEN_GAP, TrackedFace
 from avatar_viewer.expression.from_video import (
     CLOSING,
     Track,
@@ -234,12 +234,7 @@ def test_the_output_is_looked_at_first(tmp_path: Path):
 @pytest.mark.slow
 def test_the_demo_avatar_follows_a_film_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Vertices of lips, lids and brows against those of the expressions that were filmed."""
-    if find_spec("mediapipe") is None:
-        pytest.skip("needs the extra [transfer]")
-    try:
-        find_model()
-    except AvatarError as error:
-        pytest.skip(str(error))
+    need_face_model()
     from avatar_viewer.avatar import Avatar
     from avatar_viewer.expression.blend import bilinear
     from avatar_viewer.stages import RenderRequest

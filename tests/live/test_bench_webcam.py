@@ -2,22 +2,21 @@
 
 import json
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
+from face_model import need_face_model
 from PIL import Image
 from stepwise_avatar import REQUEST, StepwiseAvatar
 
 from avatar_viewer.cli import main
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.expression.face_tracker import find_model
 from avatar_viewer.expression.live_face import LiveExpression
 from avatar_viewer.expression.live_tracker import LiveTrack
 from avatar_viewer.live.bench.webcam import LIMITS, LINES, Seen, figures_of
 from avatar_viewer.live.live_state import LiveState
+from avatar_viewer.live.movie import open_movie
 from avatar_viewer.stages import ExpressionCode
 
 FRAMES = Path(__file__).parents[1] / "demo_frames"
@@ -56,21 +55,12 @@ def test_no_other_measurement_goes_with_it(capsys):
 
 @pytest.mark.slow
 def test_the_demo_avatar_is_driven_by_a_video(tmp_path: Path, capsys):
-    if find_spec("mediapipe") is None:
-        pytest.skip("needs the extra [transfer]")
-    try:
-        find_model()
-    except AvatarError as error:
-        pytest.skip(str(error))
+    need_face_model()
     rgb = np.asarray(Image.open(FRAMES / "train_a_00000.webp").convert("RGB"))
     video = tmp_path / "face.mp4"
-    with av.open(str(video), "w") as container:
-        stream = container.add_stream("libx264", 10)
-        stream.width, stream.height, stream.pix_fmt = 512, 512, "yuv420p"
+    with open_movie(video, 10, (512, 512)) as write:
         for shift in range(60):
-            picture = np.roll(rgb, shift, axis=1)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
+            write(np.roll(rgb, shift, axis=1))
     written = tmp_path / "figures.json"
     words = ["bench", "--webcam", str(video), "--runtime", "eager", "--json", str(written)]
     assert main(words) == 0
