@@ -17,8 +17,9 @@ from torch import Tensor
 from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
 from avatar_viewer.config import RuntimeName
 from avatar_viewer.device import Compute, best_compute
-from avatar_viewer.diffusion.autoencoder import pixels_per_latent, to_uint8
+from avatar_viewer.diffusion.autoencoder import pixels_per_latent
 from avatar_viewer.diffusion.feature_picture import feature_picture
+from avatar_viewer.diffusion.finished_picture import finished
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.diffusion.runtime import (
     Decoding,
@@ -237,12 +238,9 @@ class Avatar:
         surface = self._surface(drawn, stage_ms)
         with _timed(stage_ms, "decode"):
             picture = self.runtime.decode(self._decoder_of(request), latents, *surface)
-            if not bool(picture.sum().isfinite()):
-                raise AvatarError("picture: expected finite colours, found NaN or inf")
-            channels = to_uint8(picture[0]).cpu().numpy()
-            opacity = channels[..., 3] if channels.shape[2] == 4 else None
+            rgb, opacity = finished(picture[0])
             return (
-                crop_and_resize(np.ascontiguousarray(channels[..., :3]), request.camera),
+                crop_and_resize(rgb, request.camera),
                 None if opacity is None else crop_and_resize(opacity, request.camera),
             )
 
@@ -317,8 +315,8 @@ class Avatar:
                 codes = self._codes(request)
                 camera = request.camera
                 rays = self._rays.get(camera, lambda: world_rays(camera, self.compute.device))
-                seen = self._laid_out(decoder.look_up([gbuffer], [rays], codes))
-                return seen, codes.to(self.compute.dtype)
+                seen = decoder.look_up([gbuffer], [rays], codes)
+                return *map(self._laid_out, seen), codes.to(self.compute.dtype)
 
         return self._surfaces.get((*self._pose(request), request.camera, request.reduction), make)
 

@@ -20,7 +20,7 @@ class Compute:
 def best_compute(device: str | None = None, dtype: torch.dtype | None = None) -> Compute:
     """The fastest choice on this machine; either part may be given instead.
 
-    bfloat16 on CUDA and on processors that multiply bfloat16 matrices (AMX): elsewhere it is
+    bfloat16 on CUDA and on processors that multiply it (AMX, AVX-512 BF16): elsewhere it is
     emulated and slower than float32.
     """
     if device is None:
@@ -28,13 +28,13 @@ def best_compute(device: str | None = None, dtype: torch.dtype | None = None) ->
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise AvatarError(f"device: expected a usable GPU for {device}, found none")
     if dtype is None:
-        fast_bf16 = device.startswith("cuda") or cpu_has_amx_bf16()
+        fast_bf16 = device.startswith("cuda") or cpu_multiplies_bf16()
         dtype = torch.bfloat16 if fast_bf16 else torch.float32
     return Compute(torch.device(device), dtype)
 
 
-def cpu_has_amx_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices in hardware."""
+def cpu_multiplies_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 numbers in hardware."""
     # Older releases of torch do not tell; float32 is right everywhere.
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16", False))
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))

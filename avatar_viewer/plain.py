@@ -17,7 +17,7 @@ from avatar_viewer.avatar_folder import Parts
 from avatar_viewer.device import Compute
 from avatar_viewer.diffusion.autoencoder import decode, pixels_per_latent, to_uint8
 from avatar_viewer.diffusion.conditioning import plain_folded_control
-from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
+from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder, Surface
 from avatar_viewer.diffusion.samplers import initial_noise, sample
 from avatar_viewer.head.mesh_cache import HeadPoser
 from avatar_viewer.raster.camera import crop_and_resize, network_camera, scaled_camera, world_rays
@@ -46,7 +46,7 @@ def plain_render(
     if decoder == "own" and parts.decoder is not None:
         gbuffer = rasterize(mesh, camera, backend="torch")
         surface = _surface(parts.decoder, gbuffer, camera, codes)
-        rgb = parts.decoder(latents, surface.to(compute.dtype), codes.to(compute.dtype))
+        rgb = parts.decoder(latents, surface, codes.to(compute.dtype))
     elif decoder == "own" and parts.tiny is not None and not request.full_decoder:
         rgb = decode(parts.tiny, latents)
     else:
@@ -89,7 +89,7 @@ def _denoised(
     return latents.to(compute.dtype)
 
 
-def _surface(decoder: RiggedDecoder, gbuffer: GBuffer, camera: Camera, codes: Tensor) -> Tensor:
+def _surface(decoder: RiggedDecoder, gbuffer: GBuffer, camera: Camera, codes: Tensor) -> Surface:
     """What a rigged decoder looks up of the surface."""
     mean_depth = gbuffer.depth[gbuffer.mask].mean()
     rays = world_rays(camera, codes.device)

@@ -237,8 +237,6 @@ class Conditioning:
     """[B,C,H,W], the ControlNet's input: G-buffer and rigged features, folded space to depth."""
     expression_tokens: Tensor
     """[B,T,D], for the expression cross-attention."""
-    surface: Tensor | None = None
-    """[B,C,H,W], what a rigged decoder looked up; None where the avatar has none."""
 
     def __post_init__(self) -> None:
         _expect(self.control.ndim == 4, "control", "[B,C,H,W]", tuple(self.control.shape))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avatar_viewer import device
 from avatar_viewer.device import best_compute
 from avatar_viewer.errors import AvatarError
 
@@ -15,11 +14,19 @@ def test_a_choice_is_kept():
     assert (compute.device, compute.dtype) == (torch.device("cpu"), torch.float16)
 
 
-@pytest.mark.parametrize(("amx", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": False, "avx512_bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
 def test_a_cpu_takes_bfloat16_only_where_it_is_fast(
-    monkeypatch: pytest.MonkeyPatch, amx: bool, dtype: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], dtype: torch.dtype
 ):
-    monkeypatch.setattr(device, "cpu_has_amx_bf16", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert best_compute("cpu").dtype == dtype
 
 

@@ -86,6 +86,57 @@ def nearest_hit(rays: Bundle, front: Tensor, bend: Tensor) -> Tensor:
     return torch.where(meets & (depth > 0), depth, torch.inf)
 
 
+PlacedSheet = tuple[Sheet, Frame]
+
+
+class Part(NamedTuple):
+    """A part of the head, and what it may uncover."""
+
+    around: Surroundings
+    sheets: Sequence[PlacedSheet]
+
+
+class Sighting(NamedTuple):
+    """What a picture's pixels see of a part's sheets."""
+
+    pixels: Tensor
+    """[N] int64, the pixels that could see one."""
+    features: Sequence[Tensor]
+    """[N,channels] of each sheet, zero where it is not seen."""
+    sees: Sequence[Tensor]
+    """[N] bool, for each sheet whether it is seen."""
+
+
+def see(gbuffer: GBuffer, rays: Rays, parts: Sequence[Part]) -> list[Sighting]:
+    """What pixels see whose canonical places are within reach of a part, in each of the three
+    coordinates; where nothing is learned, a CPU leaves out those that see none of the sheets."""
+    if gbuffer.mask.device.type == "cpu" and not torch.is_grad_enabled():
+        from avatar_viewer.diffusion import sheet_kernel
+
+        return sheet_kernel.see(gbuffer, rays, parts)
+    return [plain_see(gbuffer, rays, part) for part in parts]
+
+
+def plain_see(gbuffer: GBuffer, rays: Rays, part: Part) -> Sighting:
+    """`see` of one part, in plain torch: any device, differentiable."""
+    around, sheets = part
+    centre = gbuffer.canonical.new_tensor(around.centre)
+    offset = gbuffer.canonical - centre
+    near = gbuffer.mask & (offset.abs() < around.reach * around.radius).all(dim=-1)
+    pixels = near.flatten().nonzero().squeeze(1)
+    start = ((rays.origin - centre) / around.radius).expand(len(pixels), 3)
+    direction = rays.direction.flatten(0, 1)[pixels]
+    farthest = gbuffer.depth.flatten()[pixels] / around.radius + around.behind
+    features, sees = zip(
+        *(
+            sheet(((start - origin) @ turn, direction @ turn), farthest)
+            for sheet, (origin, turn) in sheets
+        ),
+        strict=True,
+    )
+    return Sighting(pixels, features, sees)
+
+
 class EyeSheets(nn.Module):
     """Irises, which turn with the gaze about the eyes' centres."""
 
@@ -107,19 +158,26 @@ class EyeSheets(nn.Module):
         nn.init.eye_(self.turn.weight).data.mul_(0.35)
         nn.init.zeros_(self.turn.bias)
 
-    def forward(self, gbuffer: GBuffer, rays: Rays, gaze: Tensor) -> Patch:
-        """A G-buffer, the rays of its pixels and its gaze [4] -> [N,channels] around the eyes."""
-        patches = []
-        angles = self.turn(gaze.to(self.turn.weight)).view(-1, 2)
+    def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Patch:
+        """A G-buffer, the rays of its pixels and a code [E] -> [N,channels] around the eyes."""
+        return self.patch(see(gbuffer, rays, self.parts(code)))
+
+    def parts(self, code: Tensor) -> list[Part]:
+        """The two eyes by a code [E], of which the gaze counts."""
+        parts = []
+        angles = self.turn(code[-GAZE_DIM:].to(self.turn.weight)).view(-1, 2)
         for sheet, centre, (yaw, pitch) in zip(self.sheets, self.centres, angles, strict=True):
             assert isinstance(sheet, Sheet)
             around = Surroundings(centre, self.radius, reach=1.3, behind=self.BEHIND)
             # A positive pitch looks up, which turns z towards y.
             turn = _turned_about_y(yaw) @ _turned_about_x(-pitch)
-            frame = Frame(turn.new_zeros(3), turn)
-            pixels, ((features, _),) = _seen(gbuffer, rays, around, [(sheet, frame)])
-            patches.append(Patch(pixels, features))
-        return Patch(*(torch.cat(parts) for parts in zip(*patches, strict=True)))
+            parts.append(Part(around, [(sheet, Frame(turn.new_zeros(3), turn))]))
+        return parts
+
+    def patch(self, seen: Sequence[Sighting]) -> Patch:
+        """[N,channels] of what is seen of `parts`."""
+        pixels, features = zip(*((each.pixels, each.features[0]) for each in seen), strict=True)
+        return Patch(torch.cat(pixels), torch.cat(features))
 
 
 class MouthSheets(nn.Module):
@@ -152,56 +210,21 @@ class MouthSheets(nn.Module):
     def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Patch:
         """A G-buffer, the rays of its pixels and its code [E] -> [N,2*channels + 1] around the
         mouth; the last channel is 1 where a tooth could be seen, elsewhere all are 0."""
+        return self.patch(see(gbuffer, rays, self.parts(code)))
+
+    def parts(self, code: Tensor) -> list[Part]:
+        """The mouth by a code [E], of which all but the gaze counts."""
         around = Surroundings(self.centre, self.radius, self.REACH, behind=-self.BEFORE)
-        skull, jaw = self._frames(code[:-GAZE_DIM])
-        pixels, ((upper, sees_upper), (lower, sees_lower)) = _seen(
-            gbuffer, rays, around, [(self.upper, skull), (self.lower, jaw)]
-        )
-        sees = (sees_upper | sees_lower)[:, None]
-        return Patch(pixels, torch.cat([upper, lower, sees], dim=1))
-
-    def _frames(self, z_exp: Tensor) -> tuple[Frame, Frame]:
-        """Of the upper and the lower row."""
-        motion = self.jaw(z_exp.to(self.jaw.weight))
+        motion = self.jaw(code[:-GAZE_DIM].to(self.jaw.weight))
         skull = Frame(torch.zeros_like(motion[:3]), torch.eye(3).to(motion))
-        return skull, Frame(motion[:3], _turned_about_x(motion[3]))
+        jaw = Frame(motion[:3], _turned_about_x(motion[3]))
+        return [Part(around, [(self.upper, skull), (self.lower, jaw)])]
 
-
-PlacedSheet = tuple[Sheet, Frame]
-
-
-def _seen(
-    gbuffer: GBuffer, rays: Rays, around: Surroundings, sheets: Sequence[PlacedSheet]
-) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """Pixels [N] that could see sheets, and what each sheet answers to their rays."""
-    centre = gbuffer.canonical.new_tensor(around.centre)
-    pixels = pixels_near(gbuffer, rays, around, sheets)
-    start = ((rays.origin - centre) / around.radius).expand(len(pixels), 3)
-    direction = rays.direction.flatten(0, 1)[pixels]
-    farthest = gbuffer.depth.flatten()[pixels] / around.radius + around.behind
-    return pixels, [
-        sheet(((start - origin) @ turn, direction @ turn), farthest)
-        for sheet, (origin, turn) in sheets
-    ]
-
-
-def pixels_near(
-    gbuffer: GBuffer, rays: Rays, around: Surroundings, sheets: Sequence[PlacedSheet]
-) -> Tensor:
-    """[N] numbers of the pixels whose canonical places are within reach, in each of the three
-    coordinates; where nothing is learned, a CPU leaves out those that see none of the sheets."""
-    if gbuffer.mask.device.type == "cpu" and not torch.is_grad_enabled():
-        from avatar_viewer.diffusion import look_up_kernel
-
-        return look_up_kernel.pixels_near(gbuffer, rays, around, sheets)
-    return plain_pixels_near(gbuffer, around)
-
-
-def plain_pixels_near(gbuffer: GBuffer, around: Surroundings) -> Tensor:
-    """All pixels within reach, in plain torch, on any device."""
-    offset = gbuffer.canonical - gbuffer.canonical.new_tensor(around.centre)
-    near = gbuffer.mask & (offset.abs() < around.reach * around.radius).all(dim=-1)
-    return near.flatten().nonzero().squeeze(1)
+    def patch(self, seen: Sequence[Sighting]) -> Patch:
+        """[N,2*channels + 1] of what is seen of `parts`."""
+        (mouth,) = seen
+        sees = (mouth.sees[0] | mouth.sees[1])[:, None]
+        return Patch(mouth.pixels, torch.cat([*mouth.features, sees], dim=1))
 
 
 def _turned_about_x(angle: Tensor) -> Tensor:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
+import numpy as np
 import openvino as ov
 import torch
+from openvino.preprocess import PrePostProcessor
 from torch import Tensor, nn
 
 from avatar_viewer.diffusion.runtime import Build, Program, digest_of
 from avatar_viewer.diffusion.step import with_shared_weights
 from avatar_viewer.files import make_folder
+
+LAYOUT = 3
+"""Of converted graphs; kept ones of others are not taken up."""
 
 TOLERANCE = 2e-3
 """Largest difference to torch, relative to the largest value, in float32."""
@@ -23,7 +29,8 @@ def builder(cache: Path) -> Build:
     """A build that keeps what it has converted in the folder `cache`."""
 
     def build(network: nn.Module, examples: tuple[Tensor, ...]) -> Program:
-        path = cache / f"{digest_of(network, examples)}-{ov.__version__.split('-')[0]}.xml"
+        version = f"{ov.__version__.split('-')[0]}-{LAYOUT}"
+        path = cache / f"{digest_of(network, examples)}-{version}.xml"
         with torch.inference_mode():
             expected = network(*examples)
         if path.is_file():
@@ -43,25 +50,29 @@ def builder(cache: Path) -> Build:
 
 
 def convert(network: nn.Module, examples: tuple[Tensor, ...]) -> ov.Model:
-    """The network as a graph, for inputs of these shapes, channels last where the examples are."""
-    plain = tuple(given.clone() for given in _as_given(examples))
+    """The network as a graph in float32, for inputs of these shapes, pictures channels last."""
+    plain = tuple(
+        _channels_last(given).to(torch.float32 if given.is_floating_point() else given.dtype).clone()
+        for given in examples
+    )
     # Tracing changes layers for its time, while another thread runs them.
     copied = with_shared_weights(network)
+    if any(weight.dtype != torch.float32 for weight in network.parameters()):
+        copied = copy.deepcopy(network).float()
     with torch.no_grad():
-        return ov.convert_model(torch.export.export(ChannelsFirst(copied, examples), plain))
+        return ov.convert_model(torch.export.export(ChannelsLast(copied), plain))
 
 
-class ChannelsFirst(nn.Module):
-    """A network that is given pictures [B,H,W,C] where the examples lie in memory so: arrays go to
-    OpenVINO in the order of memory, and reordering them before would cost as much as a layer."""
+class ChannelsLast(nn.Module):
+    """A network that is given pictures as [B,H,W,C]: arrays go to OpenVINO in the order of memory,
+    and reordering them would cost as much as a layer. Its own answer costs nothing as it is."""
 
-    def __init__(self, network: nn.Module, examples: tuple[Tensor, ...]) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network, self._last = network, [_is_channels_last(each) for each in examples]
+        self.network = network
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        pairs = zip(inputs, self._last, strict=True)
-        return self.network(*(x.permute(0, 3, 1, 2) if last else x for x, last in pairs))
+        return self.network(*map(_channels_first, inputs))
 
 
 class Converted:
@@ -70,22 +81,26 @@ class Converted:
     def __init__(self, model: ov.Model, examples: tuple[Tensor, ...]) -> None:
         threads = torch.get_num_threads()
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-        given = _as_given(examples)
+        given = PrePostProcessor(model)
+        for number, example in enumerate(examples):
+            if example.dtype == torch.bfloat16:
+                given.input(number).tensor().set_element_type(ov.Type.bf16)
+        model = given.build()
         # A graph that is open to other shapes plans its memory anew at each call.
-        shapes = [list(tensor.shape) for tensor in given]
+        shapes = [list(_channels_last(example).shape) for example in examples]
         model.reshape(dict(enumerate(map(ov.PartialShape, shapes))))
         self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        arrays = [tensor.contiguous().numpy() for tensor in _as_given(inputs)]
-        answers = self._request.infer(arrays, share_inputs=True)  # which it only reads
+        # What is shared is only read.
+        answers = self._request.infer([_shared(each) for each in inputs], share_inputs=True)
         return torch.from_numpy(next(iter(answers.values())))
 
 
 def check(program: Program, examples: tuple[Tensor, ...], expected: Tensor) -> None:
     """Raise ValueError unless the program answers what torch did."""
     found = program(*examples)
-    largest = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-6)
+    largest = (found - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1e-6)
     tolerance = BF16_TOLERANCE if multiplies_bf16() else TOLERANCE
     if not largest <= tolerance:
         raise ValueError(f"expected what torch answers within {tolerance}, found {largest:.1e}")
@@ -96,18 +111,21 @@ def multiplies_bf16() -> bool:
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _as_given(inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """Pictures in the order of memory, float32."""
-    return [
-        (x.permute(0, 2, 3, 1) if _is_channels_last(x) else x).to(
-            torch.float32 if x.is_floating_point() else x.dtype
-        )
-        for x in inputs
-    ]
+def _shared(tensor: Tensor) -> ov.Tensor | np.ndarray:
+    """In the order of memory, without a copy where it lies so."""
+    given = _channels_last(tensor).contiguous()
+    if given.dtype != torch.bfloat16:
+        return given.numpy()
+    # NumPy has no bfloat16.
+    return ov.Tensor(given.view(torch.int16).numpy(), list(given.shape), ov.Type.bf16)
 
 
-def _is_channels_last(x: Tensor) -> bool:
-    return x.ndim == 4 and not x.is_contiguous()
+def _channels_last(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
 def _keep(model: ov.Model, path: Path) -> None:

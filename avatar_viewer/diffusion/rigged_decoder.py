@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -24,11 +25,22 @@ from avatar_viewer.diffusion.conditioning import (
     Patch,
     plain_folded_control,
 )
-from avatar_viewer.diffusion.moving_planes import EyeSheets, MouthSheets
+from avatar_viewer.diffusion.moving_planes import EyeSheets, MouthSheets, see
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import GBuffer, Rays
+
+
+class Surface(NamedTuple):
+    """What a decoder looked up of the head's surface, for each block of fold x fold pixels."""
+
+    features: Tensor
+    """[B,W,H/fold,W/fold], what the last level's convolutions see."""
+    texture: Tensor
+    """[B,colours*fold²,H/fold,W/fold], what is added to the picture."""
+    inside: Tensor
+    """[B,1,H/fold,W/fold], how many of a block's pixels show the mouth's inside."""
 
 
 class RiggedDecoder(ModelMixin, ConfigMixin):
@@ -101,25 +113,31 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         return 4 if self.config["alpha"] else 3
 
     @property
+    def _widths(self) -> tuple[int, int, int]:
+        """Channels of a `Surface`."""
+        return self.config["channels"][-1], self.colours * self.config["fold"] ** 2, 1
+
+    @property
     def pixels_per_latent(self) -> int:
         """Of the decoded picture, along one axis."""
         return self.config["fold"] * 2 ** len(self.widen)
 
-    def look_up(self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor) -> Tensor:
+    def look_up(self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor) -> Surface:
         """G-buffers of B pictures in the pictures' own size, their pixels' rays, and codes [B,E] ->
-        what `forward` takes of them: [B,C + colours*fold² + 1,H/fold,W/fold].
+        what the convolutions `surface` and `texture` answer, and where the mouth's inside is.
 
-        These are what the convolutions `surface` and `texture` answer, and how many of a block's
-        pixels show the mouth's inside. Where nothing is learned, a CPU looks only at blocks that
-        show the head.
+        Where nothing is learned, a CPU looks only at blocks that show the head.
         """
         seen, moving = self._seen(gbuffers, rays, codes)
         if self.surface.weight.device.type == "cpu" and not torch.is_grad_enabled():
             from avatar_viewer.diffusion import look_up_kernel
 
             bias, *matrices = self._matrices()
-            return look_up_kernel.projected(
-                seen, moving, self.triplane, self.config["fold"], (bias, matrices)
+            projection = (bias, matrices, self._widths)
+            return Surface(
+                *look_up_kernel.projected(
+                    seen, moving, self.triplane, self.config["fold"], projection
+                )
             )
         return self._projected(
             plain_folded_control(seen, self.triplane, self.config["fold"], moving)
@@ -131,16 +149,17 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         rays: Sequence[Rays],
         codes: Tensor,
         mean_depths: Sequence[Tensor],
-    ) -> Tensor:
+    ) -> Surface:
         """`look_up` for parts of pictures, of which the mean depth of the whole heads is known."""
         seen, moving = self._seen(gbuffers, rays, codes)
         return self._projected(
             plain_folded_control(seen, self.triplane, self.config["fold"], moving, mean_depths)
         )
 
-    def _projected(self, folded: Tensor) -> Tensor:
+    def _projected(self, folded: Tensor) -> Surface:
         weight, bias = self._projection()
-        return functional.conv2d(folded.to(weight), weight[..., None, None], bias)
+        projected = functional.conv2d(folded.to(weight), weight[..., None, None], bias)
+        return Surface(*projected.split(self._widths, dim=1))
 
     def _projection(self) -> tuple[Tensor, Tensor]:
         """Weight [out,fold²*E] and bias of `surface`, `texture` and a count of the pixels that show
@@ -171,18 +190,21 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor
     ) -> tuple[list[GBuffer], list[list[Patch]]]:
         """The surfaces, and features of eyes and teeth."""
+        sheets = [each for each in (self.eyes, self.mouth) if each is not None]
         surfaces, moving = [], []
         for gbuffer, of_pixels, code in zip(gbuffers, rays, codes, strict=True):
-            parts = []
-            if self.eyes is not None:
-                parts.append(self.eyes(gbuffer, of_pixels, code[-GAZE_DIM:]))
+            parts = [each.parts(code) for each in sheets]
+            seen = iter(see(gbuffer, of_pixels, [part for own in parts for part in own]))
+            patches = [
+                each.patch([next(seen) for _ in own])
+                for each, own in zip(sheets, parts, strict=True)
+            ]
             if self.mouth is not None:
-                teeth = self.mouth(gbuffer, of_pixels, code)
+                teeth = patches[-1]
                 inside = teeth.pixels[teeth.features[:, -1] > 0]
                 gbuffer = self._without_inside(gbuffer, inside)
-                parts.append(teeth)
             surfaces.append(gbuffer)
-            moving.append(parts)
+            moving.append(patches)
         return surfaces, moving
 
     def _without_inside(self, gbuffer: GBuffer, inside: Tensor) -> GBuffer:
@@ -195,12 +217,11 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         canonical.view(-1, 3)[inside] = canonical.new_tensor(self.config["mouth_centre"])
         return replace(gbuffer, canonical=canonical)
 
-    def forward(self, latents: Tensor, surface: Tensor, codes: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, surface: Surface, codes: Tensor) -> Tensor:
         """Latents [B,C,h,w], what was looked up, and codes [B,E] -> [B,colours,H,W], -1..1
         but for overshoots: the picture over white and its opacity."""
-        code, fold = self.expression(codes), self.config["fold"]
-        parts = (self.config["channels"][-1], self.colours * fold**2, 1)
-        features, texture, inside = surface.split(parts, 1)
+        code = self.expression(codes)
+        features, texture, inside = surface
         if self.mouth is not None:
             latents = latents * ~self._in_mouth(inside)
         x = self.enter(latents)
@@ -210,7 +231,7 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             if number == len(self.levels) - 1:
                 x = x + features
             x = level(x, code)
-        return functional.pixel_shuffle(self.leave(x) + texture, fold)
+        return functional.pixel_shuffle(self.leave(x) + texture, self.config["fold"])
 
     def smaller(self, factor: int) -> RiggedDecoder:
         """A decoder of pictures 1/`factor` as large from the same latents, as the weights are now.

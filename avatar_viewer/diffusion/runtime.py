@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from avatar_viewer.config import RUNTIMES, RuntimeName
 from avatar_viewer.diffusion.autoencoder import Autoencoder, decode
-from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
+from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder, Surface
 from avatar_viewer.diffusion.step import Step
 from avatar_viewer.errors import AvatarError, one_line
 
@@ -43,10 +43,12 @@ class Decoding(nn.Module):
         self.decoder = decoder
 
     def forward(self, latents: Tensor, *surface_and_codes: Tensor) -> Tensor:
-        """Latents [B,C,h,w], and for a rigged decoder what it looked up and codes [B,E] ->
-        [B,3,H,W] in -1..1, with opacity as a fourth channel where the decoder tells it."""
+        """Latents [B,C,h,w], and for a rigged decoder the parts of what it looked up and codes
+        [B,E] -> [B,3,H,W], -1..1 but for overshoots, with opacity as a fourth channel where the
+        decoder tells it."""
         if isinstance(self.decoder, RiggedDecoder):
-            return self.decoder(latents, *surface_and_codes).clamp(-1, 1)
+            *surface, codes = surface_and_codes
+            return self.decoder(latents, Surface(*surface), codes)
         return decode(self.decoder, latents)
 
 

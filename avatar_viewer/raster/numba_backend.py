@@ -139,19 +139,15 @@ def _move(points, vertices, matrix, band):
 
 @_compiled
 def _corners(points, faces, face):
-    i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-    return (
-        (points[i, 0], points[i, 1], points[i, 2]),
-        (points[j, 0], points[j, 1], points[j, 2]),
-        (points[k, 0], points[k, 1], points[k, 2]),
-    )
+    i, j, k = _vertices_of(faces, face)
+    return _at(points, i), _at(points, j), _at(points, k)
 
 
 @_compiled
 def _find_boxes(boxes, points, faces, view, band):
     """The pixels around each of a band of triangles: first and end row, first and end column."""
     (height, width), (focal_px, near, _) = view
-    for face in range(band[0], band[1]):
+    for face in range(np.uintp(band[0]), np.uintp(band[1])):
         low_x, high_x, low_y, high_y = _ray_bounds(_corners(points, faces, face), near)
         boxes[face, 0], boxes[face, 1] = _pixel_range(
             height / 2 - high_y * focal_px, height / 2 - low_y * focal_px, height
@@ -192,8 +188,9 @@ def _rasterize(found, mesh, rays, lens, band):
     ray_x, ray_y = rays
     focal_px, near, far = lens
     middle = len(ray_x) / 2 - 0.5
-    nearest = np.full((band[1] - band[0], len(ray_x)), np.inf)
-    for face in range(len(faces)):
+    top_row, end_row = np.uintp(band[0]), np.uintp(band[1])
+    nearest = np.full((end_row - top_row, np.uintp(len(ray_x))), np.inf)
+    for face in range(np.uintp(len(faces))):
         top, bottom = max(boxes[face, 0], band[0]), min(boxes[face, 1], band[1])
         left, right = boxes[face, 2], boxes[face, 3]
         if top >= bottom or left >= right:
@@ -202,7 +199,7 @@ def _rasterize(found, mesh, rays, lens, band):
         if volume == 0:
             continue
         step0, step1, step2 = -focal_px / n0[0], -focal_px / n1[0], -focal_px / n2[0]
-        for row in range(top, bottom):
+        for row in range(np.uintp(top), np.uintp(bottom)):
             y = ray_y[row]
             row0 = n0[1] * y - n0[2]
             row1 = n1[1] * y - n1[2]
@@ -212,9 +209,11 @@ def _rasterize(found, mesh, rays, lens, band):
             span = _cut(span, n0[0], row0 * step0 + middle)
             span = _cut(span, n1[0], row1 * step1 + middle)
             span = _cut(span, n2[0], row2 * step2 + middle)
-            first = math.ceil(min(span[0] - MARGIN_PX, float(right)))
-            last = math.floor(max(span[1] + MARGIN_PX, left - 1.0))
-            for column in range(first, last + 1):
+            first = np.int32(math.ceil(min(span[0] - MARGIN_PX, float(right))))
+            end = np.int32(math.floor(max(span[1] + MARGIN_PX, left - 1.0))) + np.int32(1)
+            if first >= end:
+                continue
+            for column in range(np.uintp(first), np.uintp(end)):
                 x = ray_x[column]
                 e0 = n0[0] * x + row0
                 e1 = n1[0] * x + row1
@@ -224,11 +223,11 @@ def _rasterize(found, mesh, rays, lens, band):
                     continue
                 scale = 1 / total
                 depth = volume * scale
-                if near <= depth <= far and depth < nearest[row - band[0], column]:
-                    nearest[row - band[0], column] = depth
+                if near <= depth <= far and depth < nearest[row - top_row, column]:
+                    nearest[row - top_row, column] = depth
                     triangle[row, column] = face
-                    barycentric[row, column, 0] = e0 * scale
-                    barycentric[row, column, 1] = e1 * scale
+                    barycentric[row, column, np.uintp(0)] = e0 * scale
+                    barycentric[row, column, np.uintp(1)] = e1 * scale
 
 
 @_compiled
@@ -237,35 +236,62 @@ def _fill(channels, seen, surface, view, band):
     mask, depth, normal, canonical = channels
     triangle, barycentric = seen
     faces, vertices, normals, places = surface
-    for row in range(band[0], band[1]):
-        for column in range(triangle.shape[1]):
-            face = triangle[row, column]
-            if face < 0:
+    for row in range(np.uintp(band[0]), np.uintp(band[1])):
+        for column in range(np.uintp(triangle.shape[1])):
+            if triangle[row, column] < 0:
                 continue
-            corners = (faces[face, 0], faces[face, 1], faces[face, 2])
-            u, v = barycentric[row, column, 0], barycentric[row, column, 1]
+            face = np.uintp(triangle[row, column])
+            corners = _vertices_of(faces, face)
+            u = barycentric[row, column, np.uintp(0)]
+            v = barycentric[row, column, np.uintp(1)]
             _, _, z = _turned(view, _mixed(vertices, corners, u, v))
             x, y, towards = _turned(view, _mixed(normals, corners, u, v))
             length = max(math.sqrt(x * x + y * y + towards * towards), SHORTEST)
             place = _mixed(places, corners, u, v)
             mask[row, column] = True
             depth[row, column] = -(z + view[2, 3])
-            normal[row, column, 0] = x / length
-            normal[row, column, 1] = y / length
-            normal[row, column, 2] = towards / length
-            for axis in range(3):
-                canonical[row, column, axis] = place[axis]
+            _put(normal, row, column, (x / length, y / length, towards / length))
+            _put(canonical, row, column, place)
+
+
+# Numbers of pixels, triangles and vertices are unsigned, so that no index is asked whether it
+# counts from the end, which would take as long as what is done there.
+
+
+@_compiled
+def _put(picture, row, column, values):
+    for axis in range(np.uintp(3)):
+        picture[row, column, axis] = values[axis]
+
+
+@_compiled
+def _vertices_of(faces, face):
+    return (
+        np.uintp(faces[face, np.uintp(0)]),
+        np.uintp(faces[face, np.uintp(1)]),
+        np.uintp(faces[face, np.uintp(2)]),
+    )
+
+
+@_compiled
+def _at(attributes, vertex):
+    return (
+        attributes[vertex, np.uintp(0)],
+        attributes[vertex, np.uintp(1)],
+        attributes[vertex, np.uintp(2)],
+    )
 
 
 @_compiled
 def _mixed(attributes, corners, u, v):
     """An attribute [V,3] at a place of a triangle."""
     i, j, k = corners
-    a, b, c = attributes[k, 0], attributes[k, 1], attributes[k, 2]
+    p, q = _at(attributes, i), _at(attributes, j)
+    a, b, c = _at(attributes, k)
     return (
-        a + u * (attributes[i, 0] - a) + v * (attributes[j, 0] - a),
-        b + u * (attributes[i, 1] - b) + v * (attributes[j, 1] - b),
-        c + u * (attributes[i, 2] - c) + v * (attributes[j, 2] - c),
+        a + u * (p[0] - a) + v * (q[0] - a),
+        b + u * (p[1] - b) + v * (q[1] - b),
+        c + u * (p[2] - c) + v * (q[2] - c),
     )
 
 

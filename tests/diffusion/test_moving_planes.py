@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from avatar_viewer.diffusion.moving_planes import (
     nearest_hit,
 )
 from avatar_viewer.raster.camera import Orbit, project, world_rays
-from avatar_viewer.stages import Camera, GBuffer
+from avatar_viewer.stages import Camera, GBuffer, Rays
 
 CENTRE, RADIUS = (0.0, -0.1, 0.3), 0.1
 UPPER, LOWER = slice(0, 3), slice(3, 6)
@@ -201,25 +203,28 @@ def test_what_lies_well_before_an_eye_hides_it():
 
 @pytest.mark.parametrize("azimuth_deg", [0, 40, 100])
 @pytest.mark.parametrize("behind", [-0.2, 0.0, 0.03, 0.06, 0.5])
-def test_the_compiled_search_leaves_out_only_what_sees_nothing(azimuth_deg: float, behind: float):
-    """Without gradients, fewer pixels, which spread to the same picture."""
+def test_the_compiled_search_sees_what_the_plain_one_does(azimuth_deg: float, behind: float):
+    """Without gradients, from fewer pixels, which spread to the same picture. The plain one works
+    in float64 here: at a grazing ray float32 is a thousandth off."""
     torch.manual_seed(0)
     gbuffer, rays = open_mouth(behind), world_rays(camera(azimuth_deg, 10))
     mask = torch.rand(gbuffer.mask.shape) < 0.6
     canonical = gbuffer.canonical + 0.6 * (torch.rand(*mask.shape, 3) - 0.5)
     depth = gbuffer.depth + 0.05 * torch.rand(mask.shape)
     gbuffer = GBuffer(mask, depth, gbuffer.normal, canonical)
+    exact = GBuffer(mask, depth.double(), gbuffer.normal, canonical)
+    exact_rays = Rays(rays.origin.double(), rays.direction.double())
     teeth, irises = mouth(), eyes()
     teeth.jaw.weight[:, 0] = torch.tensor([0.2, -0.5, -0.2, 0.3])
     for sheets, given in (
         (teeth, torch.tensor([1.0, 0, 0, 0, 0, 0])),
         (irises, torch.tensor([0.6, 0.4, 0.0, -0.3])),
     ):
-        plain = sheets(gbuffer, rays, given)
         with torch.no_grad():
             found = sheets(gbuffer, rays, given)
+        plain = deepcopy(sheets).double()(exact, exact_rays, given)
         assert set(found.pixels.tolist()) <= set(plain.pixels.tolist())
         assert len(found.pixels) < 0.8 * len(plain.pixels)
         torch.testing.assert_close(
-            spread(found, gbuffer), spread(plain, gbuffer), atol=1e-5, rtol=1e-5
+            spread(found, gbuffer).double(), spread(plain, exact), atol=1e-4, rtol=1e-4
         )

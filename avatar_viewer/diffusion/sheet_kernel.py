@@ -1,0 +1,189 @@
+"""What pixels see of sheets of features, for the CPU, in one pass over a picture and few more over
+the pixels that are found.
+
+It answers what the plain version in `moving_planes` does, to rounding; that one takes the pixels
+of each part of the head from the picture anew, and spends most of its time on calls of torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numba import njit
+
+from avatar_viewer.diffusion.moving_planes import Part, PlacedSheet, Sighting, Surroundings
+from avatar_viewer.raster.bands import in_bands
+from avatar_viewer.stages import GBuffer, Rays
+
+SLACK = 0.01
+"""How far from a sheet, in radii, a ray may pass and still count as one that may meet it."""
+
+
+def see(gbuffer: GBuffer, rays: Rays, parts: Sequence[Part]) -> list[Sighting]:
+    """As `moving_planes.plain_see`, without most of the pixels that see no sheet."""
+    if not parts:
+        return []
+    mask = gbuffer.mask.contiguous().numpy()
+    depth, canonical, directions = (
+        tensor.to(torch.float32).contiguous().numpy()
+        for tensor in (gbuffer.depth, gbuffer.canonical, rays.direction)
+    )
+    origin = rays.origin.numpy().astype(np.float64)
+    limits = np.array([_limits(part) for part in parts])
+    sights = np.array([_sight(origin, part.around, each) for part in parts for each in part.sheets])
+    ends = np.cumsum([len(part.sheets) for part in parts])
+    rays_and_parts = (directions, origin, limits, sights, ends)
+    # Room for all pixels: what is not written to costs nothing.
+    found, bits = np.empty(mask.size, np.int64), np.empty(mask.size, np.uint8)
+    counts = np.zeros(len(mask), np.int64)
+    answers, seen = (found, bits, counts), (mask, depth, canonical)
+    in_bands(lambda *band: _find(answers, seen, rays_and_parts, band), len(mask))
+    rows = [(row * mask.shape[1], counts[row]) for row in np.flatnonzero(counts)]
+    near, bits = (
+        np.concatenate([each[:0], *(each[start : start + count] for start, count in rows)])
+        for each in (found, bits)
+    )
+    of_pixels = directions.reshape(-1, 3), depth.reshape(-1)
+    sightings = []
+    for number, part in enumerate(parts):
+        pixels = near[bits & (1 << number) != 0]
+        features, sees = [], []
+        first = ends[number] - len(part.sheets)
+        for sight, (sheet, _) in zip(sights[first:], part.sheets, strict=False):
+            plane = sheet.plane.detach().to(torch.float32).contiguous().numpy()
+            of_sheet = np.zeros((len(pixels), len(plane)), np.float32)
+            meets = np.zeros(len(pixels), np.bool_)
+            _sample((of_sheet, meets), pixels, of_pixels, (limits[number], sight), plane)
+            features.append(torch.from_numpy(of_sheet))
+            sees.append(torch.from_numpy(meets))
+        sightings.append(Sighting(torch.from_numpy(pixels), features, sees))
+    return sightings
+
+
+def _limits(part: Part) -> list[float]:
+    """[7]: the centre, how far in world units a place may be from it, the radius, how far in radii
+    sheets may lie behind it, and how far from the centre a ray may pass that meets one."""
+    centre, radius, reach, behind = part.around
+    return [*centre, reach * radius, radius, behind, max(map(_extent, part.sheets))]
+
+
+def _extent(placed: PlacedSheet) -> float:
+    """The distance of a sheet's farthest place from the centre of its surroundings, in radii."""
+    sheet, (origin, _) = placed
+    front, (bend_x, bend_y) = sheet.front.item(), sheet.bend.tolist()
+    x, y = sheet.aspect * (1 + SLACK), 1 + SLACK
+    # Depth along the sheet's axis is largest in size at one of these four.
+    z = max(
+        abs(front - bend_x * x**2 * i - bend_y * y**2 * j) for i in (0, 1) for j in (0, 1)
+    )
+    return float(origin.norm()) + math.hypot(x, y, z) + SLACK
+
+
+def _sight(origin: np.ndarray, around: Surroundings, placed: PlacedSheet) -> list[float]:
+    """[16]: a sheet's front, bend and aspect, and in its frame the rays' origin and the turn of
+    directions."""
+    sheet, (of_sheet, head_from_sheet) = placed
+    turn = head_from_sheet.detach().double().numpy()
+    start = ((origin - around.centre) / around.radius - of_sheet.detach().double().numpy()) @ turn
+    bend = sheet.bend.detach().tolist()
+    return [sheet.front.item(), *bend, *start.tolist(), *turn.ravel().tolist(), sheet.aspect]
+
+
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled
+def _find(answers, seen, rays_and_parts, band):
+    """In a band of rows, the pixels that are near a part and may see one of its sheets, from each
+    row's first number on, and for each the parts as bits."""
+    found, bits, counts = answers
+    mask, depth, canonical = seen
+    directions, origin, limits, sights, ends = rays_and_parts
+    width = np.uintp(mask.shape[1])
+    first, second, third = np.uintp(0), np.uintp(1), np.uintp(2)
+    # Unsigned, so that no index is asked whether it counts from the end.
+    for y in range(np.uintp(band[0]), np.uintp(band[1])):
+        end = y * width
+        for x in range(width):
+            if not mask[y, x]:
+                continue
+            of_pixel = np.uint8(0)
+            for part in range(np.uintp(len(limits))):
+                centre_x, centre_y, centre_z = limits[part, 0], limits[part, 1], limits[part, 2]
+                reach, radius = limits[part, 3], limits[part, 4]
+                if (
+                    abs(canonical[y, x, first] - centre_x) < reach
+                    and abs(canonical[y, x, second] - centre_y) < reach
+                    and abs(canonical[y, x, third] - centre_z) < reach
+                ):
+                    ray = (directions[y, x, first], directions[y, x, second], directions[y, x, third])
+                    passes = _distance(
+                        (origin[0] - centre_x, origin[1] - centre_y, origin[2] - centre_z), ray
+                    )
+                    if passes > limits[part, 6] * radius:
+                        continue
+                    farthest = depth[y, x] / radius + limits[part, 5] + SLACK
+                    for number in range(ends[part - 1] if part > 0 else 0, ends[part]):
+                        at, across, up = _met(sights[number], ray)
+                        if (at < farthest) & (abs(across) < 1 + SLACK) & (abs(up) < 1 + SLACK):
+                            of_pixel |= np.uint8(1 << part)
+            if of_pixel:
+                found[end], bits[end] = y * width + x, of_pixel
+                end += np.uintp(1)
+        counts[y] = end - y * width
+
+
+@_compiled
+def _distance(start, ray):
+    """Of a line from the origin of its frame."""
+    along = start[0] * ray[0] + start[1] * ray[1] + start[2] * ray[2]
+    square = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
+    away = start[0] * start[0] + start[1] * start[1] + start[2] * start[2]
+    return math.sqrt(max(away - along * along / square, 0))
+
+
+@_compiled
+def _met(sight, ray):
+    """Where a ray meets a sheet's surface, as `moving_planes.nearest_hit` has it: its depth in
+    radii, infinite if it does not, and the place in x and y, from -1 to 1 on the sheet."""
+    front, bend_x, bend_y = sight[0], sight[1], sight[2]
+    x, y, z = sight[3], sight[4], sight[5]
+    across = ray[0] * sight[6] + ray[1] * sight[9] + ray[2] * sight[12]
+    upward = ray[0] * sight[7] + ray[1] * sight[10] + ray[2] * sight[13]
+    toward = ray[0] * sight[8] + ray[1] * sight[11] + ray[2] * sight[14]
+    square = across * across * bend_x + upward * upward * bend_y
+    linear = toward + 2 * (across * x * bend_x + upward * y * bend_y)
+    constant = z - front + x * x * bend_x + y * y * bend_y
+    discriminant = linear * linear - 4 * square * constant
+    if not (discriminant > 0 and linear < 0):
+        return np.inf, np.inf, np.inf
+    at = 2 * constant / max(math.sqrt(discriminant) - linear, 1e-6)
+    if not at > 0:
+        return np.inf, np.inf, np.inf
+    return at, (x + at * across) / sight[15], y + at * upward
+
+
+@_compiled
+def _sample(answers, pixels, of_pixels, place, plane):
+    """What pixels see of one sheet: bilinear samples of its plane, and whether they see it."""
+    features, meets = answers
+    directions, depth = of_pixels
+    limits, sight = place
+    height, width = plane.shape[1:]
+    for n in range(len(pixels)):
+        pixel = pixels[n]
+        ray = (directions[pixel, 0], directions[pixel, 1], directions[pixel, 2])
+        at, across, up = _met(sight, ray)
+        if not (at < depth[pixel] / limits[4] + limits[5] and abs(across) < 1 and abs(up) < 1):
+            continue
+        meets[n] = True
+        column, row = ((across + 1) * width - 1) / 2, ((up + 1) * height - 1) / 2
+        left, top = math.floor(column), math.floor(row)
+        for i in range(max(top, 0), min(top + 2, height)):
+            for j in range(max(left, 0), min(left + 2, width)):
+                share = (1 - abs(row - i)) * (1 - abs(column - j))
+                for channel in range(len(plane)):
+                    features[n, channel] += share * plane[channel, i, j]
