@@ -52,21 +52,22 @@ def projected(
     bias, (of_surface, *of_patches), widths = projection
     height, width = (size // factor for size in gbuffers[0].mask.shape)
     found = [part.repeat(len(gbuffers), height * width, 1) for part in bias.split(list(widths))]
+    outputs, channels = of_surface.shape[1], factor**2 * (GEOMETRY + triplane.features)
     for index, (gbuffer, patches) in enumerate(zip(gbuffers, extra, strict=True)):
         images = [answer[index] for answer in found]
         blocks = _covered(gbuffer.mask, factor)
-        channels = factor**2 * (GEOMETRY + triplane.features)
         rows = torch.empty(len(blocks), channels, dtype=bias.dtype)
         _fill(rows, blocks, gbuffer, triplane, factor)
-        of_blocks = torch.addmm(bias[: of_surface.shape[1]], rows, of_surface)
+        of_blocks = torch.addmm(bias[:outputs], rows, of_surface)
+        for patch, of_patch in zip(patches, of_patches, strict=True):
+            touched, features = folded_patch(patch, gbuffer.mask.shape[1], factor)
+            answers = features.to(bias) @ of_patch
+            # Each block once, so that no sum over indices is needed, which is slow.
+            of_blocks[torch.from_numpy(np.searchsorted(blocks, touched.numpy()))] += answers[:, :outputs]
+            images[-1][touched] += answers[:, outputs:]
         places = torch.from_numpy(blocks)
         for image, answer in zip(images, of_blocks.split(list(widths[:-1]), 1), strict=False):
             image.index_copy_(0, places, answer)
-        for patch, of_patch in zip(patches, of_patches, strict=True):
-            touched, features = folded_patch(patch, gbuffer.mask.shape[1], factor)
-            answers = (features.to(bias) @ of_patch).split(list(widths), 1)
-            for image, answer in zip(images, answers, strict=True):
-                image.index_add_(0, touched, answer)
     return [answer.unflatten(1, (height, width)).permute(0, 3, 1, 2) for answer in found]
 
 
@@ -90,10 +91,10 @@ def _fill(
         # The compiler knows the length of a tuple, so that a loop over it becomes a vector.
         (0,) * channels,
     )
-    # The depth of what is not the head is zero.
-    mean_depth = gbuffer.depth.sum(dtype=torch.float64) / gbuffer.mask.sum().clamp(min=1)
-    parts = (gbuffer.depth, gbuffer.canonical, gbuffer.normal)
-    surface = (_bools(gbuffer.mask), *map(_floats, parts), np.float32(mean_depth.item()))
+    mask, depth = _bools(gbuffer.mask), _floats(gbuffer.depth)
+    # Depth is zero off the head.
+    mean_depth = np.float32(depth.sum(dtype=np.float64) / max(np.count_nonzero(mask), 1))
+    surface = (mask, depth, _floats(gbuffer.canonical), _floats(gbuffer.normal), mean_depth)
     # NumPy has no bfloat16: its bits, then.
     filled = rows.view(torch.uint16 if rows.dtype == torch.bfloat16 else rows.dtype).numpy()
     in_bands(lambda *band: _fill_rows(filled, blocks, surface, lookup, (factor, band)), len(blocks))

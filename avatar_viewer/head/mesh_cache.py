@@ -43,6 +43,7 @@ class HeadPoser:
         self.baked, self.arkit_map = baked, arkit_map
         self.hull: CanonicalHead | None = None
         self._meshes: OrderedDict[tuple[tuple[float, ...], bool], HeadMesh] = OrderedDict()
+        self._whole: tuple[HeadMesh, HeadMesh] | None = None
 
     def pose(self, expression: ExpressionCode, *, exact: bool = True) -> HeadMesh:
         """The head in an expression, on the device of the canonical head.
@@ -67,24 +68,31 @@ class HeadPoser:
     def forget(self) -> None:
         """Pose each expression anew."""
         self._meshes.clear()
+        self._whole = None
 
     def pose_whole(self, expression: ExpressionCode, *, exact: bool = True) -> HeadMesh:
-        """The posed head and the hull as one mesh, the hull's vertices and faces last."""
+        """The posed head and the hull as one mesh, the hull's vertices and faces last; the newest
+        one is kept, for a picture needs it in two sizes."""
         head = self.pose(expression, exact=exact)
         if self.hull is None:
             return head
-        still = self.hull.vertices
-        return HeadMesh(
-            vertices=torch.cat([head.vertices, still]),
-            canonical=torch.cat([head.canonical, still]),
-            normals=torch.cat([head.normals, self._hull_normals]),
-            faces=torch.cat([head.faces, self.hull.faces + len(head.vertices)]),
-        )
+        if self._whole is None or self._whole[0] is not head:
+            vertices = torch.cat([head.vertices, self.hull.vertices])
+            canonical, hull_normals, faces = self._still
+            normals = torch.cat([head.normals, hull_normals])
+            self._whole = head, HeadMesh(vertices, canonical, normals, faces)
+        return self._whole[1]
 
     @cached_property
-    def _hull_normals(self) -> Tensor:
+    def _still(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What no expression moves: all canonical vertices, the hull's normals, all faces."""
         assert self.hull is not None
-        return self.vertex_normals(self.hull.vertices, self.hull.faces)
+        vertices, faces = self.hull.vertices, self.hull.faces
+        return (
+            torch.cat([self.head.vertices, vertices]),
+            self.vertex_normals(vertices, faces),
+            torch.cat([self.head.faces, faces + len(self.head.vertices)]),
+        )
 
     @torch.no_grad()
     def _posed(self, z: tuple[float, ...], exact: bool) -> HeadMesh:

@@ -28,14 +28,13 @@ SHORTEST = np.float32(1e-12)
 def hits(vertices: Tensor, faces: Tensor, camera: Camera) -> Hits:
     """As `torch_backend.hits`; tensors of another device are worked on in a copy."""
     vertices_np = vertices.detach().cpu().contiguous().numpy()
-    points = np.empty(vertices_np.shape)
-    in_bands(lambda *band: _move(points, vertices_np, camera.matrix, band), len(points))
+    points = _moved(vertices_np, camera.matrix)
     corners, rays = _indices(faces), pixel_rays(camera)
     lens = (camera.focal_px, camera.near, camera.far)
     size = (camera.height, camera.width)
     boxes = np.empty((len(corners), 4), np.int32)
     in_bands(lambda *band: _find_boxes(boxes, points, corners, (size, lens), band), len(corners))
-    triangle, barycentric = np.full(size, np.int32(-1)), np.zeros((*size, 2), np.float32)
+    triangle, barycentric = np.empty(size, np.int32), np.empty((*size, 2), np.float32)
     found, mesh = (triangle, barycentric), (points, corners, boxes)
     in_bands(lambda *band: _rasterize(found, mesh, rays, lens, band), camera.height)
     device = vertices.device
@@ -46,13 +45,12 @@ def filled(hits: Hits, mesh: HeadMesh, camera: Camera) -> GBuffer:
     """As `gbuffer.filled`, in one pass, for tensors on the CPU."""
     size = tuple(hits.triangle.shape)
     seen = (hits.triangle.contiguous().numpy(), _floats(hits.barycentric))
-    corners = (mesh.vertices, mesh.normals, mesh.canonical)
-    surface = (_indices(mesh.faces), *(_floats(values) for values in corners))
-    view = camera.matrix.astype(np.float32)
-    mask, depth = np.zeros(size, np.bool_), np.zeros(size, np.float32)
-    normal, canonical = (np.zeros((*size, 3), np.float32) for _ in range(2))
+    of_vertices = [_floats(each) for each in (mesh.vertices, mesh.normals, mesh.canonical)]
+    surface = (_indices(mesh.faces), _packed(*of_vertices, camera.matrix))
+    mask, depth = np.empty(size, np.bool_), np.empty(size, np.float32)
+    normal, canonical = (np.empty((*size, 3), np.float32) for _ in range(2))
     channels = (mask, depth, normal, canonical)
-    in_bands(lambda *band: _fill(channels, seen, surface, view, band), size[0])
+    in_bands(lambda *band: _fill(channels, seen, surface, band), size[0])
     return GBuffer(*(torch.from_numpy(channel) for channel in channels))
 
 
@@ -127,14 +125,17 @@ def _pixel_range(low, high, size):
 
 
 @_compiled
-def _move(points, vertices, matrix, band):
-    """A band of vertices to camera axes, by the formula of `to_camera`."""
-    for i in range(band[0], band[1]):
-        x, y, z = np.float64(vertices[i, 0]), np.float64(vertices[i, 1]), np.float64(vertices[i, 2])
-        for axis in range(3):
+def _moved(vertices, matrix):
+    """To camera axes, by the formula of `to_camera`."""
+    points = np.empty(vertices.shape)
+    for i in range(np.uintp(len(vertices))):
+        x, y, z = _at(vertices, i)
+        x, y, z = np.float64(x), np.float64(y), np.float64(z)
+        for axis in range(np.uintp(3)):
             points[i, axis] = (
                 x * matrix[axis, 0] + y * matrix[axis, 1] + z * matrix[axis, 2] + matrix[axis, 3]
             )
+    return points
 
 
 @_compiled
@@ -190,6 +191,7 @@ def _rasterize(found, mesh, rays, lens, band):
     middle = len(ray_x) / 2 - 0.5
     top_row, end_row = np.uintp(band[0]), np.uintp(band[1])
     nearest = np.full((end_row - top_row, np.uintp(len(ray_x))), np.inf)
+    triangle[band[0] : band[1]], barycentric[band[0] : band[1]] = -1, 0
     for face in range(np.uintp(len(faces))):
         top, bottom = max(boxes[face, 0], band[0]), min(boxes[face, 1], band[1])
         left, right = boxes[face, 2], boxes[face, 3]
@@ -231,37 +233,49 @@ def _rasterize(found, mesh, rays, lens, band):
 
 
 @_compiled
-def _fill(channels, seen, surface, view, band):
+def _packed(vertices, normals, places, matrix):
+    """[V,8]: all that a pixel sees of a vertex together: depth, normal in camera axes, and
+    canonical place."""
+    packed = np.zeros((len(vertices), 8), np.float32)
+    for i in range(np.uintp(len(vertices))):
+        position, normal = _at(vertices, i), _at(normals, i)
+        _, _, z = _turned(matrix, position)
+        packed[i, 0] = -(z + matrix[2, 3])
+        packed[i, 1], packed[i, 2], packed[i, 3] = _turned(matrix, normal)
+        packed[i, 4], packed[i, 5], packed[i, 6] = _at(places, i)
+    return packed
+
+
+@_compiled
+def _fill(channels, seen, surface, band):
     """A band of rows."""
     mask, depth, normal, canonical = channels
     triangle, barycentric = seen
-    faces, vertices, normals, places = surface
+    faces, packed = surface
+    mixed = np.empty(8, np.float32)
+    first, end = band
+    mask[first:end], depth[first:end], normal[first:end], canonical[first:end] = False, 0, 0, 0
     for row in range(np.uintp(band[0]), np.uintp(band[1])):
         for column in range(np.uintp(triangle.shape[1])):
             if triangle[row, column] < 0:
                 continue
-            face = np.uintp(triangle[row, column])
-            corners = _vertices_of(faces, face)
+            i, j, k = _vertices_of(faces, np.uintp(triangle[row, column]))
             u = barycentric[row, column, np.uintp(0)]
             v = barycentric[row, column, np.uintp(1)]
-            _, _, z = _turned(view, _mixed(vertices, corners, u, v))
-            x, y, towards = _turned(view, _mixed(normals, corners, u, v))
-            length = max(math.sqrt(x * x + y * y + towards * towards), SHORTEST)
-            place = _mixed(places, corners, u, v)
+            for n in range(np.uintp(8)):
+                c = packed[k, n]
+                mixed[n] = c + u * (packed[i, n] - c) + v * (packed[j, n] - c)
+            x, y, z = mixed[1], mixed[2], mixed[3]
+            length = max(math.sqrt(x * x + y * y + z * z), SHORTEST)
             mask[row, column] = True
-            depth[row, column] = -(z + view[2, 3])
-            _put(normal, row, column, (x / length, y / length, towards / length))
-            _put(canonical, row, column, place)
+            depth[row, column] = mixed[0]
+            for axis in range(np.uintp(3)):
+                normal[row, column, axis] = mixed[np.uintp(1) + axis] / length
+                canonical[row, column, axis] = mixed[np.uintp(4) + axis]
 
 
 # Numbers of pixels, triangles and vertices are unsigned, so that no index is asked whether it
 # counts from the end, which would take as long as what is done there.
-
-
-@_compiled
-def _put(picture, row, column, values):
-    for axis in range(np.uintp(3)):
-        picture[row, column, axis] = values[axis]
 
 
 @_compiled
@@ -279,19 +293,6 @@ def _at(attributes, vertex):
         attributes[vertex, np.uintp(0)],
         attributes[vertex, np.uintp(1)],
         attributes[vertex, np.uintp(2)],
-    )
-
-
-@_compiled
-def _mixed(attributes, corners, u, v):
-    """An attribute [V,3] at a place of a triangle."""
-    i, j, k = corners
-    p, q = _at(attributes, i), _at(attributes, j)
-    a, b, c = _at(attributes, k)
-    return (
-        a + u * (p[0] - a) + v * (q[0] - a),
-        b + u * (p[1] - b) + v * (q[1] - b),
-        c + u * (p[2] - c) + v * (q[2] - c),
     )
 
 

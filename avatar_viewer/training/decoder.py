@@ -54,6 +54,8 @@ class DecoderTraining:
     loop: LoopConfig
     start: Path | None = None
     """A rigged decoder's folder, which is trained on; sizes are then its."""
+    keep_blocks: tuple[int, ...] | None = None
+    """With how many of its blocks for each level `start` is trained on; None: with all."""
     features_from: Path | None = None
     """A rigged decoder's folder whose planes and sheets are trained on, while convolutions of other
     sizes begin anew."""
@@ -160,6 +162,8 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
         decoder = load_network(RiggedDecoder, config.start)
         if config.alpha and not decoder.config["alpha"]:
             decoder = decoder.with_alpha()
+        if config.keep_blocks is not None:
+            decoder = decoder.with_blocks(config.keep_blocks)
         return decoder.requires_grad_(True)
     levels = len(config.channels) - 1
     fold, rest = divmod(pixels_per_latent(avatar.vae), 2**levels)
