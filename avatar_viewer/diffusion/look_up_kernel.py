@@ -63,7 +63,8 @@ def projected(
             touched, features = folded_patch(patch, gbuffer.mask.shape[1], factor)
             answers = features.to(bias) @ of_patch
             # Each block once, so that no sum over indices is needed, which is slow.
-            of_blocks[torch.from_numpy(np.searchsorted(blocks, touched.numpy()))] += answers[:, :outputs]
+            number = torch.from_numpy(np.searchsorted(blocks, touched.numpy()))
+            of_blocks[number] += answers[:, :outputs]
             images[-1][touched] += answers[:, outputs:]
         places = torch.from_numpy(blocks)
         for image, answer in zip(images, of_blocks.split(list(widths[:-1]), 1), strict=False):
@@ -73,8 +74,9 @@ def projected(
 
 def _covered(mask: Tensor, factor: int) -> np.ndarray:
     """Numbers [N], row by row, of the blocks that show the head."""
-    rows = mask.numpy().reshape(len(mask) // factor, factor, -1).any(axis=1)
-    return np.flatnonzero(rows.reshape(len(rows), -1, factor).any(axis=2))
+    height, width = (size // factor for size in mask.shape)
+    rows = mask.numpy().reshape(height, factor, -1).any(axis=1)
+    return np.flatnonzero(rows.reshape(height, width, factor).any(axis=2))
 
 
 def _fill(

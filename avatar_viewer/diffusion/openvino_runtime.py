@@ -52,8 +52,7 @@ def builder(cache: Path) -> Build:
 def convert(network: nn.Module, examples: tuple[Tensor, ...]) -> ov.Model:
     """The network as a graph in float32, for inputs of these shapes, pictures channels last."""
     plain = tuple(
-        _channels_last(given).to(torch.float32 if given.is_floating_point() else given.dtype).clone()
-        for given in examples
+        _channels_last(x.float() if x.is_floating_point() else x).clone() for x in examples
     )
     # Tracing changes layers for its time, while another thread runs them.
     copied = with_shared_weights(network)

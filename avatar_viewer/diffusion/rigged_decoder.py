@@ -9,9 +9,9 @@ what depends on expression and light.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from avatar_viewer.diffusion.conditioning import (
     Patch,
     plain_folded_control,
 )
+from avatar_viewer.diffusion.doubling import Doubling
 from avatar_viewer.diffusion.moving_planes import EyeSheets, MouthSheets, see
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.errors import AvatarError
@@ -100,7 +101,7 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             for width, count in zip(channels, blocks, strict=True)
         )
         self.widen = nn.ModuleList(
-            nn.Conv2d(below, above, 3, padding=1) for below, above in pairwise(channels)
+            Doubling(below, above) for below, above in itertools.pairwise(channels)
         )
         self.surface = nn.Conv2d(surface, channels[-1], 1)
         self.texture = nn.Conv2d(surface, colours, 1)
@@ -190,22 +191,25 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         self, gbuffers: Sequence[GBuffer], rays: Sequence[Rays], codes: Tensor
     ) -> tuple[list[GBuffer], list[list[Patch]]]:
         """The surfaces, and features of eyes and teeth."""
+        # Where a ray meets a sheet, bfloat16 does not tell.
+        with torch.autocast(codes.device.type, enabled=False):
+            pictures = zip(gbuffers, rays, codes, strict=True)
+            surfaces, moving = zip(*itertools.starmap(self._seen_of_one, pictures), strict=True)
+        return list(surfaces), list(moving)
+
+    def _seen_of_one(
+        self, gbuffer: GBuffer, rays: Rays, code: Tensor
+    ) -> tuple[GBuffer, list[Patch]]:
         sheets = [each for each in (self.eyes, self.mouth) if each is not None]
-        surfaces, moving = [], []
-        for gbuffer, of_pixels, code in zip(gbuffers, rays, codes, strict=True):
-            parts = [each.parts(code) for each in sheets]
-            seen = iter(see(gbuffer, of_pixels, [part for own in parts for part in own]))
-            patches = [
-                each.patch([next(seen) for _ in own])
-                for each, own in zip(sheets, parts, strict=True)
-            ]
-            if self.mouth is not None:
-                teeth = patches[-1]
-                inside = teeth.pixels[teeth.features[:, -1] > 0]
-                gbuffer = self._without_inside(gbuffer, inside)
-            surfaces.append(gbuffer)
-            moving.append(patches)
-        return surfaces, moving
+        parts = [each.parts(code) for each in sheets]
+        seen = iter(see(gbuffer, rays, list(itertools.chain(*parts))))
+        patches = [
+            each.patch([next(seen) for _ in own]) for each, own in zip(sheets, parts, strict=True)
+        ]
+        if self.mouth is not None:
+            teeth = patches[-1]
+            gbuffer = self._without_inside(gbuffer, teeth.pixels[teeth.features[:, -1] > 0])
+        return gbuffer, patches
 
     def _without_inside(self, gbuffer: GBuffer, inside: Tensor) -> GBuffer:
         """The pixels [N] of the mouth's inside as one place.
@@ -227,7 +231,7 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         x = self.enter(latents)
         for number, level in enumerate(self.levels):
             if number > 0:
-                x = self.widen[number - 1](functional.interpolate(x, scale_factor=2))
+                x = self.widen[number - 1](x)
             if number == len(self.levels) - 1:
                 x = x + features
             x = level(x, code)
@@ -276,7 +280,8 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
     def with_blocks(self, blocks: Sequence[int]) -> RiggedDecoder:
         """The same decoder with the first so many of each level's blocks, a faster one."""
         own = self.config["blocks"]
-        if len(blocks) != len(own) or not all(0 <= n <= o for n, o in zip(blocks, own, strict=True)):
+        fits = [n in range(most + 1) for n, most in zip(blocks, own, strict=False)]
+        if len(blocks) != len(own) or not all(fits):
             raise AvatarError(f"blocks: expected at most {list(own)}, found {list(blocks)}")
         config = {name: given for name, given in self.config.items() if name[0] != "_"}
         fewer = RiggedDecoder.from_config({**config, "blocks": tuple(blocks)})

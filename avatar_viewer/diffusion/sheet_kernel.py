@@ -76,9 +76,7 @@ def _extent(placed: PlacedSheet) -> float:
     front, (bend_x, bend_y) = sheet.front.item(), sheet.bend.tolist()
     x, y = sheet.aspect * (1 + SLACK), 1 + SLACK
     # Depth along the sheet's axis is largest in size at one of these four.
-    z = max(
-        abs(front - bend_x * x**2 * i - bend_y * y**2 * j) for i in (0, 1) for j in (0, 1)
-    )
+    z = max(abs(front - bend_x * x**2 * i - bend_y * y**2 * j) for i in (0, 1) for j in (0, 1))
     return float(origin.norm()) + math.hypot(x, y, z) + SLACK
 
 
@@ -103,33 +101,24 @@ def _find(answers, seen, rays_and_parts, band):
     mask, depth, canonical = seen
     directions, origin, limits, sights, ends = rays_and_parts
     width = np.uintp(mask.shape[1])
-    first, second, third = np.uintp(0), np.uintp(1), np.uintp(2)
     # Unsigned, so that no index is asked whether it counts from the end.
     for y in range(np.uintp(band[0]), np.uintp(band[1])):
         end = y * width
         for x in range(width):
             if not mask[y, x]:
                 continue
-            of_pixel = np.uint8(0)
+            of_pixel, first = np.uint8(0), np.int64(0)
             for part in range(np.uintp(len(limits))):
-                centre_x, centre_y, centre_z = limits[part, 0], limits[part, 1], limits[part, 2]
-                reach, radius = limits[part, 3], limits[part, 4]
-                if (
-                    abs(canonical[y, x, first] - centre_x) < reach
-                    and abs(canonical[y, x, second] - centre_y) < reach
-                    and abs(canonical[y, x, third] - centre_z) < reach
-                ):
-                    ray = (directions[y, x, first], directions[y, x, second], directions[y, x, third])
-                    passes = _distance(
-                        (origin[0] - centre_x, origin[1] - centre_y, origin[2] - centre_z), ray
-                    )
-                    if passes > limits[part, 6] * radius:
-                        continue
-                    farthest = depth[y, x] / radius + limits[part, 5] + SLACK
-                    for number in range(ends[part - 1] if part > 0 else 0, ends[part]):
-                        at, across, up = _met(sights[number], ray)
-                        if (at < farthest) & (abs(across) < 1 + SLACK) & (abs(up) < 1 + SLACK):
-                            of_pixel |= np.uint8(1 << part)
+                if _is_near(canonical, y, x, limits, part):
+                    ray = _vector(directions, y, x)
+                    farthest = depth[y, x] / limits[part, 4] + limits[part, 5] + SLACK
+                    if _passes(origin, ray, limits, part):
+                        for number in range(first, ends[part]):
+                            at, across, up = _met(sights[number], ray)
+                            on_sheet = (abs(across) < 1 + SLACK) & (abs(up) < 1 + SLACK)
+                            if on_sheet & (at < farthest):
+                                of_pixel |= np.uint8(1 << part)
+                first = ends[part]
             if of_pixel:
                 found[end], bits[end] = y * width + x, of_pixel
                 end += np.uintp(1)
@@ -137,12 +126,29 @@ def _find(answers, seen, rays_and_parts, band):
 
 
 @_compiled
-def _distance(start, ray):
-    """Of a line from the origin of its frame."""
-    along = start[0] * ray[0] + start[1] * ray[1] + start[2] * ray[2]
+def _vector(picture, y, x):
+    return picture[y, x, np.uintp(0)], picture[y, x, np.uintp(1)], picture[y, x, np.uintp(2)]
+
+
+@_compiled
+def _is_near(canonical, y, x, limits, part):
+    """Whether a pixel's place is within reach of a part."""
+    place, reach = _vector(canonical, y, x), limits[part, 3]
+    return (
+        abs(place[0] - limits[part, 0]) < reach
+        and abs(place[1] - limits[part, 1]) < reach
+        and abs(place[2] - limits[part, 2]) < reach
+    )
+
+
+@_compiled
+def _passes(origin, ray, limits, part):
+    """Whether a ray passes near enough to the centre of a part to meet one of its sheets."""
+    x, y, z = origin[0] - limits[part, 0], origin[1] - limits[part, 1], origin[2] - limits[part, 2]
+    along = x * ray[0] + y * ray[1] + z * ray[2]
     square = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
-    away = start[0] * start[0] + start[1] * start[1] + start[2] * start[2]
-    return math.sqrt(max(away - along * along / square, 0))
+    reach = limits[part, 6] * limits[part, 4]
+    return (x * x + y * y + z * z - reach * reach) * square < along * along
 
 
 @_compiled

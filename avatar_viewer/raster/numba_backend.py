@@ -45,8 +45,8 @@ def filled(hits: Hits, mesh: HeadMesh, camera: Camera) -> GBuffer:
     """As `gbuffer.filled`, in one pass, for tensors on the CPU."""
     size = tuple(hits.triangle.shape)
     seen = (hits.triangle.contiguous().numpy(), _floats(hits.barycentric))
-    of_vertices = [_floats(each) for each in (mesh.vertices, mesh.normals, mesh.canonical)]
-    surface = (_indices(mesh.faces), _packed(*of_vertices, camera.matrix))
+    vertices, normals, places = map(_floats, (mesh.vertices, mesh.normals, mesh.canonical))
+    surface = (_indices(mesh.faces), _packed(vertices, normals, places, camera.matrix))
     mask, depth = np.empty(size, np.bool_), np.empty(size, np.float32)
     normal, canonical = (np.empty((*size, 3), np.float32) for _ in range(2))
     channels = (mask, depth, normal, canonical)

@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from avatar_viewer.device import best_compute
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import make_folder, written_aside
 from avatar_viewer.training.workers import Workers
@@ -41,15 +40,14 @@ class LoopConfig:
     ema_decay: float = 0.999
     clip_norm: float = 1.0
     bf16: bool | None = None
-    """None: where the device multiplies bfloat16 in hardware."""
+    """Whether networks run in bfloat16; None: on CUDA."""
     save_every: int = 100
     sample_every: int = 500
     seed: int = 0
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The context in which networks run."""
-        fast = best_compute(device.type).dtype == torch.bfloat16
-        enabled = fast if self.bf16 is None else self.bf16
+        enabled = device.type == "cuda" if self.bf16 is None else self.bf16
         return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 

@@ -72,6 +72,12 @@ def regression_loss(denoiser: Denoiser, batch: Batch, schedule: DDIMScheduler) -
 def dissimilarity(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """1 - SSIM (Wang et al. 2004) of pictures [B,3,H,W] in -1..1, as a mean over channels and over
     pixels by their weight [B,1,H,W]; windows that would reach over the border do not count."""
+    # Variances are small differences of squares, of which bfloat16 keeps nothing.
+    with torch.autocast(found.device.type, enabled=False):
+        return _dissimilarity(found.float(), truth.float(), weight)
+
+
+def _dissimilarity(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     # Its term of brightness knows no negative colours.
     found, truth = found / 2 + 0.5, truth / 2 + 0.5
     offsets = torch.arange(-SSIM_RADIUS_PX, SSIM_RADIUS_PX + 1, device=found.device)

@@ -18,3 +18,13 @@ def test_dissimilarity_is_what_evaluation_measures():
     expected = 1 - np.nanmean(ssim_map(noisy, truth))
     assert abs(dissimilarity(found, given, everywhere).item() - expected) < 1e-5
     assert dissimilarity(given, given, everywhere).item() < 1e-6
+
+
+def test_dissimilarity_is_exact_where_networks_run_in_bfloat16():
+    torch.manual_seed(0)
+    truth = torch.rand(1, 3, 24, 24) * 0.02 + 0.9  # nearly even, where variances are small
+    found = truth + 0.01 * torch.randn_like(truth)
+    weight = torch.ones(1, 1, 24, 24)
+    expected = dissimilarity(found, truth, weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert dissimilarity(found, truth, weight) == expected
