@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
 from avatar_viewer.config import RuntimeName
 from avatar_viewer.device import Compute, best_compute
 from avatar_viewer.diffusion.autoencoder import pixels_per_latent
-from avatar_viewer.diffusion.feature_picture import feature_picture
 from avatar_viewer.diffusion.finished_picture import finished
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.diffusion.runtime import (
@@ -32,10 +30,10 @@ from avatar_viewer.diffusion.runtime import (
 from avatar_viewer.diffusion.samplers import initial_noise, sample
 from avatar_viewer.diffusion.step import Step
 from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.kept import Kept
+from avatar_viewer.layers import drawn_layer
 from avatar_viewer.raster.camera import crop_and_resize, network_camera, scaled_camera, world_rays
 from avatar_viewer.raster.gbuffer import rasterize
-from avatar_viewer.raster.shading import shade
-from avatar_viewer.raster.wireframe import wireframe
 from avatar_viewer.stages import (
     REDUCTIONS,
     Camera,
@@ -56,34 +54,10 @@ STAGE_PARTS = {
 }
 """Which files a failing stage points to; the stages in their order."""
 
-KEPT_VIEWS = 2
-"""How many views' conditioning is kept, tens of megabytes each: the view that is refined at rest,
-and the one before."""
 FULL_DECODER, TINY_DECODER = "vae", "tiny_vae"
 """What decoders that see latents alone are called; rigged ones by the reduction of the picture."""
 TARGET_MS = {"cuda": 33.0, "cpu": 66.0}
 """Between new frames while somebody drags."""
-
-T = TypeVar("T")
-
-
-class Kept(Generic[T]):
-    """The newest answers, by what they depend on."""
-
-    def __init__(self) -> None:
-        self._answers: dict[Hashable, T] = {}
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The kept answer, or a new one."""
-        if key not in self._answers:
-            answer = make()
-            while len(self._answers) >= KEPT_VIEWS:
-                self._answers.pop(next(iter(self._answers)))
-            self._answers[key] = answer
-        return self._answers[key]
-
-    def clear(self) -> None:
-        self._answers.clear()
 
 
 class Avatar:
@@ -330,13 +304,7 @@ class Avatar:
     def _layer(self, request: RenderRequest, stage_ms: dict[str, float]) -> np.ndarray:
         gbuffer = self._gbuffer(request, stage_ms)
         with _timed(stage_ms, "shade"):
-            if request.show == "wireframe":
-                mesh = self.head.pose_whole(request.expression, exact=request.exact_head)
-                return wireframe(mesh, request.camera)
-            if request.show == "features":
-                return feature_picture(gbuffer, self.denoiser.triplane, self.head.head.vertices)
-            box = self.denoiser.triplane.config
-            return shade(gbuffer, request.show, (box["box_min"], box["box_max"]))
+            return drawn_layer(request, self.head, gbuffer, self.denoiser.triplane)
 
     def _laid_out(self, image: Tensor) -> Tensor:
         return image.to(self.compute.dtype).contiguous(memory_format=torch.channels_last)

@@ -14,14 +14,11 @@ from diffusers import AutoencoderTiny
 from tiny import FLOAT32, RESOLUTION_PX, VIEW, tiny_avatar, write_tiny_avatar
 from torch import nn
 
-from avatar_viewer.avatar import (
-    KEPT_VIEWS,
-    Avatar,
-    resolve,
-)
+from avatar_viewer.avatar import Avatar, resolve
 from avatar_viewer.avatar_info import Corner
 from avatar_viewer.diffusion.autoencoder import with_fold
 from avatar_viewer.errors import AvatarError, RenderCancelled
+from avatar_viewer.kept import KEPT_VIEWS
 from avatar_viewer.raster.camera import Orbit, crop_and_resize, network_camera
 from avatar_viewer.stages import LAYERS, REDUCTIONS, SAMPLERS, ExpressionCode, RenderRequest
 

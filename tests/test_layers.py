@@ -21,11 +21,11 @@ LEVELS = (
     {"live"},
     {"evaluation", "training"},
     {"data", "expression"},
-    {"avatar", "avatar_folder", "avatar_info", "plain"},
+    {"avatar", "avatar_folder", "avatar_info", "layers", "plain"},
     {"diffusion"},
     {"raster"},
     {"head"},
-    {"config", "device", "files", "hub", "memory", "stages", "weights"},
+    {"config", "device", "files", "hub", "kept", "memory", "stages", "weights"},
     {"errors"},
     {"__init__"},
 )

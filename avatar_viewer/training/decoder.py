@@ -96,6 +96,8 @@ class DecoderTraining:
         for name in ("batch_size", "crop_px", "plane_channels", "plane_resolution"):
             if getattr(self, name) < 1:
                 raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        if self.keep_blocks is not None and self.start is None:
+            raise AvatarError("keep_blocks: expected a decoder to start from, found no `start`")
         if not self.channels or len(self.channels) != len(self.blocks):
             raise AvatarError(
                 f"blocks: expected a number for each of channels {list(self.channels)}, "

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import FLOAT32, tiny_avatar
+from tiny import FLOAT32, tiny_avatar, write_tiny_avatar
 from torch import Tensor, nn
 
 from avatar_viewer.avatar import Avatar
+from avatar_viewer.device import Compute
 from avatar_viewer.diffusion.runtime import (
     Networks,
     Runtime,
@@ -160,6 +161,23 @@ def test_openvino_draws_the_same_picture_and_keeps_what_it_converted(tmp_path: P
     assert again.runtime.wait_built(240) and "eager" not in again.runtime.label
     unchanged = [path for path, mtime in kept.items() if path.stat().st_mtime_ns == mtime]
     assert len(unchanged) == 8
+
+
+@pytest.mark.slow
+def test_openvino_takes_networks_in_bfloat16(tmp_path: Path):
+    """As processors that multiply it have them."""
+    pytest.importorskip("openvino")
+    folder = write_tiny_avatar(tmp_path / "avatar", rigged=True)
+    exact = Avatar.load(folder, compute=FLOAT32)
+    short = Compute(CPU, torch.bfloat16)
+    said: list[str] = []
+    converted = Avatar.load(folder, compute=short, runtime="openvino", notify=said.append)
+    request = a_request(exact, steps=1)
+    expected, eager = exact.render(request), converted.render(request)
+    assert converted.runtime.wait_built(240) and said == ["runtime openvino is ready"]
+    for frame in (eager, converted.render(request)):
+        difference = abs(frame.rgb.astype(int) - expected.rgb.astype(int))
+        assert difference.max() <= 8 and difference.mean() < 1
 
 
 @pytest.mark.gpu

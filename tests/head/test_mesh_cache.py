@@ -80,3 +80,14 @@ def test_the_hull_keeps_still_behind_the_head(poser):
     assert torch.equal(whole.faces[len(HEAD.faces) :], HEAD.faces + count)
     assert whole.normals.shape == whole.vertices.shape
     assert torch.equal(poser.pose_whole(code(2.0)).vertices[count:], poser.hull.vertices)
+
+
+def test_the_newest_whole_mesh_is_kept(poser):
+    poser.hull = CanonicalHead(HEAD.vertices + 5, HEAD.faces)
+    whole = poser.pose_whole(code(1.0))
+    assert poser.pose_whole(code(1.0)) is whole
+    other = poser.pose_whole(code(2.0))
+    assert not torch.equal(other.vertices, whole.vertices)
+    assert torch.equal(poser.pose_whole(code(1.0)).vertices, whole.vertices)
+    poser.forget()
+    assert poser.pose_whole(code(1.0)) is not whole

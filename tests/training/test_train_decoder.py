@@ -108,6 +108,15 @@ def test_training_starts_from_a_decoder(inputs: Path, tmp_path: Path):
     assert losses[1] < 0.5 * losses[0]
 
 
+def test_a_decoder_is_trained_on_with_fewer_blocks(inputs: Path, tmp_path: Path):
+    train_decoder(settings(inputs, tmp_path / "first", 1))
+    start = tmp_path / "first" / "avatar" / "decoder"
+    fewer = replace(settings(inputs, tmp_path / "fewer", 1), start=start, keep_blocks=(0,))
+    train_decoder(fewer)
+    decoder = Avatar.load(tmp_path / "fewer" / "avatar").decoder
+    assert decoder is not None and [len(level) for level in decoder.levels] == [0]
+
+
 def test_planes_and_sheets_of_a_decoder_of_other_sizes_are_taken(inputs: Path, tmp_path: Path):
     train_decoder(settings(inputs, tmp_path / "first", 4))
     first = tmp_path / "first" / "avatar" / "decoder"
@@ -182,6 +191,7 @@ def test_the_jaw_starts_with_the_chin():
     [
         ({"crop_px": 6}, "crop_px: expected a multiple of a latent's 4 pixels, found 6"),
         ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+        ({"keep_blocks": (1,)}, "keep_blocks: expected a decoder to start from, found no `start`"),
         ({"blocks": (1, 1)}, r"blocks: expected a number for each of channels \[16\], found"),
         (
             {"channels": (16,) * 4, "blocks": (1,) * 4},
