@@ -16,6 +16,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
+from torch.nn import functional
 
 from avatar_viewer.diffusion.denoiser import Denoiser
 from avatar_viewer.diffusion.expression_attention import ExpressionAttention, attend
@@ -38,7 +39,9 @@ class Step(nn.Module):
         self._prompt = denoiser.encoder.prompt.detach().to(self.unet.dtype)
         self._now = Now()
         for network in (self.unet, self.controlnet):
-            for attention in cross_attentions(network):
+            for attention in attentions(network, "attn1"):
+                attention.set_processor(JoinedSelfAttention(attention))  # pyright: ignore
+            for attention in attentions(network, "attn2"):
                 attention.set_processor(FixedPrompt(attention, self._prompt))  # pyright: ignore
             network.time_embedding = Remembered(network.time_embedding, self._now)  # pyright: ignore
             for block in [m for m in network.modules() if isinstance(m, ResnetBlock2D)]:
@@ -68,11 +71,36 @@ def with_shared_weights(network: Network) -> Network:
     return copy.deepcopy(network, shared)
 
 
-def cross_attentions(network: nn.Module) -> Iterator[Attention]:
-    """The attention layers that see a prompt."""
-    for name, module in network.named_modules():
-        if isinstance(module, Attention) and name.endswith("attn2"):
+def attentions(network: nn.Module, name: str) -> Iterator[Attention]:
+    """The attention layers of that name: attn1 looks at the picture itself, attn2 at a prompt."""
+    for path, module in network.named_modules():
+        if isinstance(module, Attention) and path.endswith(name):
             yield module
+
+
+class JoinedSelfAttention(nn.Module):
+    """Self-attention whose queries, keys and values come from one product of matrices: a small
+    network's time is that of its calls."""
+
+    weight: Tensor
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        assert not attention.use_bias
+        layers = (attention.to_q, attention.to_k, attention.to_v)
+        weights = [layer.weight.detach() for layer in layers if layer is not None]
+        self.register_buffer("weight", torch.cat(weights), persistent=False)
+
+    def forward(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        assert attn.to_out is not None
+        query, key, value = functional.linear(hidden_states, self.weight).chunk(3, dim=-1)
+        return attn.to_out[0](attend(query, key, value, attn.heads))
 
 
 class FixedPrompt(nn.Module):

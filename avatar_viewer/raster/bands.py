@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 
-import numpy as np
 import torch
 
 BANDS_PER_THREAD = 4
@@ -21,7 +20,8 @@ def in_bands(work: Callable[[int, int], object], count: int) -> None:
     The bands run at the same time, so that each may write to its own part of a result only.
     """
     threads = torch.get_num_threads()
-    edges = np.linspace(0, count, threads * BANDS_PER_THREAD + 1).astype(int).tolist()
+    bands_in_all = threads * BANDS_PER_THREAD
+    edges = [count * band // bands_in_all for band in range(bands_in_all + 1)]
     bands = iter(list(pairwise(edges)))
 
     def take_bands() -> None:
