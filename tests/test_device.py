@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -35,3 +38,16 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch):
     assert best_compute().device == torch.device("cpu")
     with pytest.raises(AvatarError, match="device: expected a usable GPU for cuda, found none"):
         best_compute("cuda")
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "30000"), ("7", "7")])
+def test_torchs_idle_threads_leave_the_cores_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if given is not None:
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+    told = "import avatar_viewer, os, sys; assert 'torch' not in sys.modules"
+    script = f"{told}; print(os.environ['GOMP_SPINCOUNT'])"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert answer.stdout.strip() == expected

@@ -1,3 +1,5 @@
+import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -6,7 +8,7 @@ import pytest
 from stepwise_avatar import FAILING_SEED, WRONG_SEED, StepwiseAvatar, request
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.render_thread import RenderThread
+from avatar_viewer.live.render_thread import NICENESS, RenderThread
 
 TIMEOUT_S = 10
 
@@ -303,3 +305,24 @@ def test_every_change_wakes_the_window():
     live.submit(request(1))
     assert changes.acquire(timeout=TIMEOUT_S)
     live.stop()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads share their priority")
+def test_the_window_is_more_urgent_than_the_renderer_and_the_threads_it_starts():
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    found = []
+
+    def load_and_tell(source, progress, notify):
+        found.append(niceness())
+        helper = threading.Thread(target=lambda: found.append(niceness()))
+        helper.start()
+        helper.join()
+        return StepwiseAvatar()
+
+    live = RenderThread(load_and_tell)
+    live.load("first")
+    live.wait(lambda state: state.info is not None, TIMEOUT_S)
+    live.stop()
+    assert found == [min(niceness() + NICENESS, 19)] * 2
