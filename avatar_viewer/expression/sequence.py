@@ -123,7 +123,8 @@ def save_sequence(sequence: ExpressionSequence, path: Path) -> None:
     """Write a file that `load_sequence` reads; raises AvatarError where it cannot be written."""
     _expect(path.suffix.lower() == SUFFIX, str(path), f"a name that ends in {SUFFIX}", "another")
     content = {"format_version": FORMAT_VERSION, **to_plain(sequence.header)}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    # In ASCII: PyYAML writes some line breaks of Unicode so that they are read as spaces.
+    text = yaml.safe_dump(content, sort_keys=False)
     arrays = {"codes": sequence.codes, "header": np.frombuffer(text.encode("utf-8"), np.uint8)}
     for name in OPTIONAL:
         if (array := getattr(sequence, name)) is not None:

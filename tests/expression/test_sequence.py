@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avatar_viewer.errors import AvatarError
@@ -51,6 +51,7 @@ def test_a_part_of_it():
 @given(
     st.integers(1, 9), st.integers(1, 5), st.booleans(), st.text(max_size=20), st.floats(1e-3, 999)
 )
+@example(1, 1, False, "\x85 \u2028", 1.0)
 @settings(max_examples=30)
 def test_what_was_saved_is_loaded(tmp_path_factory, count, dim, confidence, text, fps):
     folder = tmp_path_factory.mktemp("sequence")
