@@ -57,8 +57,8 @@ class DecoderTraining:
     keep_blocks: tuple[int, ...] | None = None
     """With how many of its blocks for each level `start` is trained on; None: with all."""
     features_from: Path | None = None
-    """A rigged decoder's folder whose planes and sheets are trained on, while convolutions of other
-    sizes begin anew."""
+    """A rigged decoder's folder whose planes, sheets and convolutions of the same sizes are trained
+    on, while convolutions of other sizes begin anew."""
     batch_size: int = 1
     """Whole pictures."""
     crop_px: int = 256
@@ -195,7 +195,8 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
 
 
 def _take_features(decoder: RiggedDecoder, folder: Path) -> None:
-    """Planes and sheets of another decoder, whose latents and codes are the same."""
+    """Planes and sheets of another decoder, whose latents and codes are the same, and of its
+    convolutions those that have the same size."""
     other = load_network(RiggedDecoder, folder)
     for name in ("triplane", "eyes", "mouth"):
         given, taken = getattr(other, name), getattr(decoder, name)
@@ -207,6 +208,9 @@ def _take_features(decoder: RiggedDecoder, folder: Path) -> None:
                 f"features_from: {folder}: expected a decoder with {name} of the same sizes, "
                 f"found: {one_line(error)}"
             ) from error
+    own, given = decoder.state_dict(), other.state_dict()
+    fitting = {n: w for n, w in given.items() if n in own and own[n].shape == w.shape}
+    decoder.load_state_dict(fitting, strict=False)
 
 
 def _groups(decoder: RiggedDecoder) -> dict[str, nn.Module]:
