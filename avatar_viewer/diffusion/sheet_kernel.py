@@ -13,8 +13,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numba import njit
+from torch import Tensor
 
-from avatar_viewer.diffusion.moving_planes import Part, PlacedSheet, Sighting, Surroundings
+from avatar_viewer.diffusion.moving_planes import (
+    Part,
+    PlacedSheet,
+    Sheet,
+    Sighting,
+    Surroundings,
+)
 from avatar_viewer.raster.bands import in_bands
 from avatar_viewer.stages import GBuffer, Rays
 
@@ -48,19 +55,31 @@ def see(gbuffer: GBuffer, rays: Rays, parts: Sequence[Part]) -> list[Sighting]:
     )
     of_pixels = directions.reshape(-1, 3), depth.reshape(-1)
     sightings = []
-    for number, part in enumerate(parts):
+    for number, (part, end) in enumerate(zip(parts, ends, strict=True)):
         pixels = near[bits & (1 << number) != 0]
-        features, sees = [], []
-        first = ends[number] - len(part.sheets)
-        for sight, (sheet, _) in zip(sights[first:], part.sheets, strict=False):
-            plane = sheet.plane.detach().to(torch.float32).contiguous().numpy()
-            of_sheet = np.zeros((len(pixels), len(plane)), np.float32)
-            meets = np.zeros(len(pixels), np.bool_)
-            _sample((of_sheet, meets), pixels, of_pixels, (limits[number], sight), plane)
-            features.append(torch.from_numpy(of_sheet))
-            sees.append(torch.from_numpy(meets))
+        own = [(limits[number], sight) for sight in sights[end - len(part.sheets) : end]]
+        features, sees = zip(
+            *(
+                _sampled(sheet, pixels, of_pixels, place)
+                for (sheet, _), place in zip(part.sheets, own, strict=True)
+            ),
+            strict=True,
+        )
         sightings.append(Sighting(torch.from_numpy(pixels), features, sees))
     return sightings
+
+
+def _sampled(
+    sheet: Sheet,
+    pixels: np.ndarray,
+    of_pixels: tuple[np.ndarray, np.ndarray],
+    place: tuple[np.ndarray, np.ndarray],
+) -> tuple[Tensor, Tensor]:
+    """What pixels [N] see of a sheet: features [N,C], and whether they see it."""
+    plane = sheet.plane.detach().to(torch.float32).contiguous().numpy()
+    features, meets = np.zeros((len(pixels), len(plane)), np.float32), np.zeros(len(pixels), bool)
+    _sample((features, meets), pixels, of_pixels, place, plane)
+    return torch.from_numpy(features), torch.from_numpy(meets)
 
 
 def _limits(part: Part) -> list[float]:
