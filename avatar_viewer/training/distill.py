@@ -10,12 +10,13 @@ expression tokens and prompt are the teacher's, so what steers both is computed 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, ModelMixin
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -33,6 +34,8 @@ from avatar_viewer.stages import Conditioning
 from avatar_viewer.training.avatar import SHEET_VIEWS, control_resolution_px, save_avatar
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.training.views import Batch, ViewOptions, Views
+
+Network = TypeVar("Network", bound=ModelMixin)
 
 STUDENT_STEPS = (1, 2, 4)
 """What is compared with the teacher in sample sheets."""
@@ -63,6 +66,9 @@ class DistillTraining:
     steps: int = 4
     """Denoising steps at rest, of the student."""
     quick_steps: int = 1
+    attention: tuple[bool, ...] | None = None
+    """At which of the student's levels, from the finest on, attention stays; None: wherever the
+    teacher has it. A small network loses little by leaving it out, and is faster."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "teacher_steps"):
@@ -85,7 +91,7 @@ def train_distill(config: DistillTraining) -> None:
     if parts.schedule.config["prediction_type"] == REGRESSION:
         raise AvatarError(f"{config.avatar}: expected an avatar that denoises, found a regression")
     teacher, schedule = parts.denoiser.requires_grad_(False), parts.schedule
-    student = student_of(teacher)
+    student = student_of(teacher, config.attention)
     modules = {"unet": student.unet, "controlnet": student.controlnet}
     run = Run(config.out, modules, config.loop)
     for network in (teacher, student, parts.vae):
@@ -118,12 +124,35 @@ def train_distill(config: DistillTraining) -> None:
     run.train(loss_function, sheet)
 
 
-def student_of(teacher: Denoiser) -> Denoiser:
-    """A copy of U-Net and ControlNet, to be trained, over the teacher's planes and tokens."""
-    unet, controlnet = copy.deepcopy(teacher.unet), copy.deepcopy(teacher.controlnet)
-    for network in (unet, controlnet):
+def student_of(teacher: Denoiser, attention: Sequence[bool] | None = None) -> Denoiser:
+    """A copy of U-Net and ControlNet, to be trained, over the teacher's planes and tokens; with
+    attention at some of the levels only, where these are named."""
+    networks: list[Any] = [copy.deepcopy(teacher.unet), copy.deepcopy(teacher.controlnet)]
+    if attention is not None:
+        networks = [with_attention_at(network, attention) for network in networks]
+    for network in networks:
         network.requires_grad_(True).train()
-    return Denoiser(teacher.triplane, teacher.encoder, unet, controlnet)
+    return Denoiser(teacher.triplane, teacher.encoder, *networks)
+
+
+def with_attention_at(network: Network, levels: Sequence[bool]) -> Network:
+    """The same U-Net or ControlNet without attention at levels, from the finest on, that say so."""
+    config = {name: given for name, given in network.config.items() if name[0] != "_"}
+    down = config["down_block_types"]
+    if len(levels) != len(down):
+        raise AvatarError(f"attention: expected {len(down)} levels, found {list(levels)}")
+    for blocks, plain, stays in (
+        ("down_block_types", "DownBlock2D", levels),
+        ("up_block_types", "UpBlock2D", levels[::-1]),
+    ):
+        if blocks in config:
+            kept = zip(config[blocks], stays, strict=True)
+            config[blocks] = tuple(block if has else plain for block, has in kept)
+    lean = type(network).from_config(config)  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(lean, type(network))
+    weights = network.state_dict()
+    lean.load_state_dict({name: weights[name] for name in lean.state_dict()})
+    return lean
 
 
 def consistency_loss(

@@ -160,3 +160,26 @@ def test_an_avatar_without_diffusion_is_no_teacher(inputs: Path, tmp_path: Path)
     config = replace(settings(inputs, tmp_path / "run"), avatar=tmp_path / "regression")
     with pytest.raises(AvatarError, match="expected an avatar that denoises, found a regression"):
         train_distill(config)
+
+
+def test_a_student_may_have_less_attention(inputs: Path, tmp_path: Path):
+    """It is trained, saved and drawn like any other; its other layers begin as the teacher's."""
+    teacher = tiny_avatar().denoiser
+    lean = student_of(teacher, (False, False))
+    assert any("attn" in name for name in teacher.unet.state_dict())
+    for network, given in ((lean.unet, teacher.unet), (lean.controlnet, teacher.controlnet)):
+        weights, whole = network.state_dict(), given.state_dict()
+        left_out = [name for name in whole if name not in weights]
+        assert left_out and all(".attentions." in name for name in left_out)
+        assert not any("blocks" in n and "attn" in n for n in weights if "mid_block" not in n)
+        assert all(torch.equal(weights[name], whole[name]) for name in weights)
+    train_distill(replace(settings(inputs, tmp_path / "run", 2), attention=(False, False)))
+    avatar = Avatar.load(tmp_path / "run" / "avatar", compute=FLOAT32)
+    assert avatar.parts.student is not None
+    saved = avatar.parts.student.unet.state_dict().keys()
+    assert saved == lean.unet.state_dict().keys() < avatar.denoiser.unet.state_dict().keys()
+
+
+def test_attention_is_told_for_each_level():
+    with pytest.raises(AvatarError, match=r"attention: expected 2 levels, found \[True\]"):
+        student_of(tiny_avatar().denoiser, (True,))
