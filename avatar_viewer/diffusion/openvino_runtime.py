@@ -55,9 +55,8 @@ def convert(network: nn.Module, examples: tuple[Tensor, ...]) -> ov.Model:
         _channels_last(x.float() if x.is_floating_point() else x).clone() for x in examples
     )
     # Tracing changes layers for its time, while another thread runs them.
-    copied = with_shared_weights(network)
-    if any(weight.dtype != torch.float32 for weight in network.parameters()):
-        copied = copy.deepcopy(network).float()
+    exact = all(weight.dtype == torch.float32 for weight in network.parameters())
+    copied = with_shared_weights(network) if exact else copy.deepcopy(network).float()
     with torch.no_grad():
         return ov.convert_model(torch.export.export(ChannelsLast(copied), plain))
 

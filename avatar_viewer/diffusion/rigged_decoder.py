@@ -277,19 +277,6 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         opaque.load_state_dict(state)
         return opaque
 
-    def with_blocks(self, blocks: Sequence[int]) -> RiggedDecoder:
-        """The same decoder with the first so many of each level's blocks, a faster one."""
-        own = self.config["blocks"]
-        fits = [n in range(most + 1) for n, most in zip(blocks, own, strict=False)]
-        if len(blocks) != len(own) or not all(fits):
-            raise AvatarError(f"blocks: expected at most {list(own)}, found {list(blocks)}")
-        config = {name: given for name, given in self.config.items() if name[0] != "_"}
-        fewer = RiggedDecoder.from_config({**config, "blocks": tuple(blocks)})
-        assert isinstance(fewer, RiggedDecoder)
-        kept = fewer.state_dict().keys()
-        fewer.load_state_dict({name: w for name, w in self.state_dict().items() if name in kept})
-        return fewer
-
     def _in_mouth(self, inside: Tensor) -> Tensor:
         """[B,1,h,w] bool: latents that see the mouth's inside, or stand beside one that does.
 

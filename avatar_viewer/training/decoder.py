@@ -54,11 +54,9 @@ class DecoderTraining:
     loop: LoopConfig
     start: Path | None = None
     """A rigged decoder's folder, which is trained on; sizes are then its."""
-    keep_blocks: tuple[int, ...] | None = None
-    """With how many of its blocks for each level `start` is trained on; None: with all."""
     features_from: Path | None = None
     """A rigged decoder's folder whose planes, sheets and convolutions of the same sizes are trained
-    on, while convolutions of other sizes begin anew."""
+    on, with fewer `blocks` the first ones, while convolutions of other sizes begin anew."""
     batch_size: int = 1
     """Whole pictures."""
     crop_px: int = 256
@@ -96,8 +94,6 @@ class DecoderTraining:
         for name in ("batch_size", "crop_px", "plane_channels", "plane_resolution"):
             if getattr(self, name) < 1:
                 raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
-        if self.keep_blocks is not None and self.start is None:
-            raise AvatarError("keep_blocks: expected a decoder to start from, found no `start`")
         if not self.channels or len(self.channels) != len(self.blocks):
             raise AvatarError(
                 f"blocks: expected a number for each of channels {list(self.channels)}, "
@@ -164,8 +160,6 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
         decoder = load_network(RiggedDecoder, config.start)
         if config.alpha and not decoder.config["alpha"]:
             decoder = decoder.with_alpha()
-        if config.keep_blocks is not None:
-            decoder = decoder.with_blocks(config.keep_blocks)
         return decoder.requires_grad_(True)
     levels = len(config.channels) - 1
     fold, rest = divmod(pixels_per_latent(avatar.vae), 2**levels)

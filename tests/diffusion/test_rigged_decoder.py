@@ -18,14 +18,14 @@ MOUTH, EYES = (0.0, -0.5, 0.3), ((0.5, 0.5, 0.3), (-0.5, 0.5, 0.3))
 ORIGIN = torch.tensor([0.0, 0.0, 3.0])
 
 
-def build(blocks: tuple[int, ...] = (1, 1, 1), **sizes: int) -> RiggedDecoder:
+def build(**sizes: int) -> RiggedDecoder:
     torch.manual_seed(0)
     given = {"fold": 2, "eye_channels": 3, "mouth_channels": 2, "plane_channels": 2, **sizes}
     decoder = RiggedDecoder(
         4,
         6,
         channels=(16, 12, 8),
-        blocks=blocks,
+        blocks=(1, 1, 1),
         plane_resolution=16,
         eye_centres=EYES,
         mouth_centre=MOUTH,
@@ -263,26 +263,6 @@ def test_sheets_are_looked_up_exactly_where_convolutions_train_in_bfloat16(
     for patch, exact in zip(found, expected, strict=True):
         assert torch.equal(patch.features, exact.features) and patch.features.any()
     assert surface.features.dtype == torch.bfloat16
-
-
-@torch.no_grad()
-def test_fewer_blocks_are_the_first_of_each_level():
-    whole = build(blocks=(2, 1, 2))
-    latents, codes = torch.randn(1, 4, 8, 8), torch.randn(1, 6)
-    surface = looked_up(whole, codes)
-    for level, block in ((0, 1), (2, 1)):  # left out, as if they added nothing
-        for parameter in whole.levels[level][block].second.parameters():
-            parameter.zero_()
-    fewer = whole.with_blocks((1, 1, 1))
-    assert [len(level) for level in fewer.levels] == [1, 1, 1]
-    torch.testing.assert_close(fewer(latents, surface, codes), whole(latents, surface, codes))
-    assert fewer.with_blocks((0, 0, 1))(latents, surface, codes).shape == (1, 3, SIZE, SIZE)
-
-
-@pytest.mark.parametrize("blocks", [(2, 1, 1), (1, 1), (1, -1, 1)])
-def test_blocks_that_are_not_there_are_named(decoder: RiggedDecoder, blocks: tuple[int, ...]):
-    with pytest.raises(AvatarError, match=r"blocks: expected at most \[1, 1, 1\], found"):
-        decoder.with_blocks(blocks)
 
 
 def magnified(tensor: torch.Tensor, factor: int) -> torch.Tensor:

@@ -109,12 +109,18 @@ def test_training_starts_from_a_decoder(inputs: Path, tmp_path: Path):
 
 
 def test_a_decoder_is_trained_on_with_fewer_blocks(inputs: Path, tmp_path: Path):
-    train_decoder(settings(inputs, tmp_path / "first", 1))
-    start = tmp_path / "first" / "avatar" / "decoder"
-    fewer = replace(settings(inputs, tmp_path / "fewer", 1), start=start, keep_blocks=(0,))
-    train_decoder(fewer)
-    decoder = Avatar.load(tmp_path / "fewer" / "avatar").decoder
-    assert decoder is not None and [len(level) for level in decoder.levels] == [0]
+    first = replace(settings(inputs, tmp_path / "first", 1), blocks=(2,))
+    train_decoder(first)
+    given = load_network(RiggedDecoder, first.out / "avatar" / "decoder").state_dict()
+    fewer = replace(
+        settings(inputs, tmp_path / "fewer", 1), features_from=first.out / "avatar" / "decoder"
+    )
+    still = replace(fewer.loop, learning_rate=0.0)
+    train_decoder(replace(fewer, loop=still, plane_learning_rate=0.0))
+    taken = load_network(RiggedDecoder, fewer.out / "avatar" / "decoder").state_dict()
+    left_out = given.keys() - taken.keys()
+    assert left_out and all(name.startswith("levels.0.1.") for name in left_out)
+    assert all(torch.equal(weight, given[name]) for name, weight in taken.items())
 
 
 def test_what_fits_of_a_decoder_of_other_sizes_is_taken(inputs: Path, tmp_path: Path):
@@ -192,7 +198,6 @@ def test_the_jaw_starts_with_the_chin():
     [
         ({"crop_px": 6}, "crop_px: expected a multiple of a latent's 4 pixels, found 6"),
         ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
-        ({"keep_blocks": (1,)}, "keep_blocks: expected a decoder to start from, found no `start`"),
         ({"blocks": (1, 1)}, r"blocks: expected a number for each of channels \[16\], found"),
         (
             {"channels": (16,) * 4, "blocks": (1,) * 4},
