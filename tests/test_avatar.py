@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny
+from PIL import Image
 from tiny import FLOAT32, RESOLUTION_PX, VIEW, tiny_avatar, write_tiny_avatar
 from torch import nn
 
@@ -341,6 +342,18 @@ def test_pictures_of_other_sizes_show_the_same_view(width: int, height: int):
     middle = slice(width // 4, max(width // 4 + 1, width - width // 4))
     expected = (128 + scale * slopes(camera))[middle]
     np.testing.assert_allclose(found[height // 2, middle, 0], expected, atol=3)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (32, 32), (24, 40, 3)])
+@pytest.mark.parametrize("scale", [2, 0.5, 1.375])
+def test_pictures_are_resized_as_pillow_does(shape: tuple[int, ...], scale: float):
+    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    camera = VIEW.camera(round(scale * shape[1]), round(scale * shape[0]))
+    size_px = (camera.width, camera.height)
+    expected = np.asarray(Image.fromarray(picture).resize(size_px, Image.Resampling.BICUBIC))
+    found = crop_and_resize(picture, camera)
+    assert found.shape == expected.shape and found.dtype == np.uint8 and found.flags.c_contiguous
+    np.testing.assert_allclose(found.astype(int), expected, atol=2)
 
 
 # Where an avatar is looked for.

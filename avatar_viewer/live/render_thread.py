@@ -6,9 +6,6 @@ show is one immutable `LiveState`, replaced as a whole under the one lock.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 import time
 import traceback
@@ -18,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from avatar_viewer.errors import AvatarError, RenderCancelled, one_line
+from avatar_viewer.live.cores import Cores, let_others_go_first
 from avatar_viewer.live.jobs import AUTO, Job, SecondPicture, pacing_of, quick_variant
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.pacing import Effort, Pacing, QuickChoice
@@ -29,10 +27,6 @@ if TYPE_CHECKING:
     from avatar_viewer.avatar_info import AvatarInfo
     from avatar_viewer.stages import RenderRequest
 
-NICENESS = 5
-"""How much less urgent than the window's thread this one is: with each, about a fifth less of a
-core that both want."""
-
 
 class RenderThread:
     """Loads avatars and renders requests on one thread; every method returns at once."""
@@ -43,6 +37,7 @@ class RenderThread:
         """`on_change` is called after each new state, on any thread; it must be quick."""
         self._load = load
         self._on_change = on_change
+        self.cores = Cores()
         self._changed = threading.Condition()
         self._state = LiveState()
         self._avatar: Renderable | None = None
@@ -155,7 +150,7 @@ class RenderThread:
         self._changed.notify_all()
 
     def _run(self) -> None:
-        _let_others_go_first()
+        let_others_go_first()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._next_work() is not None)
@@ -163,6 +158,8 @@ class RenderThread:
                     break
                 work = self._next_work()
                 assert work is not None
+                dragging = self._wanted is not None and self._wanted.quick is not None
+            self.cores.share(moving=dragging)
             work()
         if self._task is not None:
             self._task.close()
@@ -386,13 +383,3 @@ class RenderThread:
             self._state = replace(self._state, **changes)
             self._changed.notify_all()
         self._on_change()
-
-
-def _let_others_go_first() -> None:
-    """The window must follow the mouse while all cores render. Linux gives threads priorities of
-    their own; those that torch, numba and OpenVINO start from this one inherit its."""
-    if sys.platform.startswith("linux"):
-        thread = threading.get_native_id()
-        with contextlib.suppress(OSError):
-            niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
-            os.setpriority(os.PRIO_PROCESS, thread, niceness)

@@ -95,6 +95,11 @@ class ViewerApp:
             return "Rendering the first picture"
         return "No avatar" if self.live.failures else "Loading"
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether quick pictures are on their way."""
+        return self._submitted is not None and self._submitted[1]
+
     # Every round of the window's loop.
 
     def take_in(self) -> bool:

@@ -6,12 +6,10 @@ import dearpygui.dearpygui as dpg
 import numpy as np
 
 from avatar_viewer.viewer import theme
-from avatar_viewer.viewer.picture_places import Place
+from avatar_viewer.viewer.pointer import Point
 from avatar_viewer.viewer.text_width import text_width
-from avatar_viewer.viewer.texture import PictureTexture
+from avatar_viewer.viewer.texture import add_texture
 
-FIRST_TEXTURE_PX = 256
-"""A larger avatar gets a larger texture; the cost of each frame of the window grows with it."""
 LABEL_PX, PADDING_PX, CORNER_PX = 14, 5, 4
 LABEL_TEXT, LABEL_GROUND = (255, 255, 255), (20, 21, 24, 190)
 """Readable on every picture, whatever the theme."""
@@ -21,55 +19,55 @@ class DrawnPicture:
     """A texture and what draws it; nothing is uploaded twice."""
 
     def __init__(self, registry: int | str, parent: int | str) -> None:
-        self._registry, self._parent = registry, parent
-        self._place: Place | None = None
+        self._registry = registry
+        self._place: tuple[Point, Point, tuple[float, float]] | None = None
         self.rgb: np.ndarray | None = None
         """What is on show."""
-        self.texture = PictureTexture(registry, FIRST_TEXTURE_PX)
-        self.image = self._draw()
+        self.uploads = 0
+        """How many pictures have been sent to the graphics driver."""
+        self._texture = add_texture(registry, np.zeros((1, 1, 3), np.uint8))
+        self.image = dpg.draw_image(self._texture, (0, 0), (1, 1), show=False, parent=parent)
 
     def show(self, rgb: np.ndarray | None) -> bool:
         """Show a picture, uint8 [H,W,3], or none; whether it was uploaded."""
         if rgb is self.rgb:
             return False
-        self.rgb = rgb
         if rgb is not None:
-            self._make_room(max(rgb.shape[:2]))
-            self.texture.upload(rgb)
+            before, self._texture = self._texture, add_texture(self._registry, rgb)
+            self.uploads += 1
+            dpg.configure_item(self.image, texture_tag=self._texture)
+            dpg.delete_item(before)
+        self.rgb = rgb
         self._configure()
         return rgb is not None
 
-    def put(self, place: Place | None) -> None:
-        """Draw it there, or nowhere."""
-        self._place = place
+    def put(self, near: Point, far: Point, strip: tuple[float, float] = (0.0, 1.0)) -> None:
+        """Draw between two corners the strip of it that lies between two parts of its width."""
+        self._place = near, far, strip
+        self._configure()
+
+    def hide(self) -> None:
+        """Draw it nowhere."""
+        self._place = None
         self._configure()
 
     def _configure(self) -> None:
-        place = self._place
-        if place is None or self.rgb is None or place.near[0] >= place.far[0]:
+        if self._place is None or self.rgb is None:
             dpg.configure_item(self.image, show=False)
             return
-        uv = self.texture.uv()
-        (left, top), (right, bottom) = uv["uv_min"], uv["uv_max"]
+        near, far, (start, end) = self._place
+        height, width = self.rgb.shape[:2]
+        # Between centres of texels: beyond them filtering would mix in the opposite edge.
+        left, top = 0.5 / width, 0.5 / height
+        inner = 1 - 2 * left
         dpg.configure_item(
             self.image,
-            show=True,
-            pmin=place.near,
-            pmax=place.far,
-            uv_min=(left + place.start * (right - left), top),
-            uv_max=(left + place.end * (right - left), bottom),
+            show=near[0] < far[0],
+            pmin=near,
+            pmax=far,
+            uv_min=(left + start * inner, top),
+            uv_max=(left + end * inner, 1 - top),
         )
-
-    def _make_room(self, size_px: int) -> None:
-        """A larger picture gets a larger texture; it never shrinks, for deleting ones leaks."""
-        if size_px > self.texture.size_px:
-            dpg.delete_item(self.image)
-            dpg.delete_item(self.texture.tag)
-            self.texture = PictureTexture(self._registry, size_px, self.texture.uploads)
-            self.image = self._draw()
-
-    def _draw(self) -> int | str:
-        return dpg.draw_image(self.texture.tag, (0, 0), (1, 1), show=False, parent=self._parent)
 
 
 class Label:

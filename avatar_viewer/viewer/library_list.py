@@ -14,6 +14,7 @@ import numpy as np
 
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.text_width import shortened
+from avatar_viewer.viewer.texture import add_texture
 
 if TYPE_CHECKING:
     from avatar_viewer.expression.library import SavedExpression
@@ -56,13 +57,8 @@ class LibraryList:
         return expression in self._pictures
 
     def add_picture(self, expression: ExpressionCode, rgb: np.ndarray) -> None:
-        """Give an expression its picture, uint8 [H,W,3]; deleting textures leaks, so it stays."""
-        height, width = rgb.shape[:2]
-        texels = np.ones((height, width, 4), np.float32)
-        texels[..., :3] = rgb / np.float32(255)
-        self._pictures[expression] = dpg.add_static_texture(
-            width, height, texels.ravel().tolist(), parent=self._registry
-        )
+        """Give an expression its picture, uint8 [H,W,3]."""
+        self._pictures[expression] = add_texture(self._registry, rgb)
 
     def show(self, entries: Sequence[Entry], chosen: Entry | None) -> None:
         """Show these; `chosen` is marked."""

@@ -3,7 +3,7 @@
     python -m avatar_viewer.viewer.measured_drag SOURCE SECONDS FIGURES.json STARTED RUNTIME
 
 STARTED is `time.time()` when the process was started. Opens the real window, waits for the first
-picture, moves the pad's cursor at every turn of the window's loop, rests, and writes what happened.
+picture, drags the pad's cursor, rests, and writes what happened.
 It runs in a process of its own, so that start and memory are those of the viewer.
 """
 
@@ -16,21 +16,56 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from avatar_viewer.config import RuntimeName
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.renderable import Renderable, Say, load_avatar
 from avatar_viewer.memory import resident_mb
 from avatar_viewer.viewer.display import prepare_process
 from avatar_viewer.viewer.window import ViewerWindow
 
+if TYPE_CHECKING:
+    from avatar_viewer.stages import ExpressionCode
+
 SETTLE_S, REST_S = 4.0, 3.0
 """After the last picture the pad's trail fades, and the window stays awake for a while."""
 TIMEOUT_S = 120.0
+MOUSE_S = 1 / 125
+"""From one report of a usual mouse to the next."""
 BUILD_S = 1800.0
 """How long a runtime may take to build its programs."""
+
+
+class DraggedWindow(ViewerWindow):
+    """A window in which an even hand drags the pad's cursor, seen where the mouse would be."""
+
+    _round_s = 0.0
+
+    def grab(self, round_s: float) -> None:
+        """From now on the cursor goes round the pad once in so long."""
+        self._round_s, self._grabbed_s = round_s, time.perf_counter()
+        self.moved_s: dict[ExpressionCode, float] = {}
+        """When the mouse reported what asked for an expression, by `time.perf_counter`."""
+
+    def release(self) -> None:
+        self._round_s = 0.0
+
+    def look(self) -> bool:
+        if not self._round_s:
+            return super().look()
+        state = self.app.state
+        assert state is not None
+        events = int((time.perf_counter() - self._grabbed_s) / MOUSE_S)
+        event_s = self._grabbed_s + events * MOUSE_S
+        angle = 2 * math.pi * events * MOUSE_S / self._round_s
+        before = state.session.pad
+        state.move_pad(0.5 + 0.5 * math.cos(angle), 0.5 + 0.5 * math.sin(angle))
+        if state.session.pad == before:
+            return False
+        self.moved_s[state.request().expression] = event_s
+        self.app.ask(time.perf_counter(), released=False)
+        return True
 
 
 def measure(
@@ -45,11 +80,12 @@ def measure(
         return loaded[-1]
 
     with tempfile.TemporaryDirectory() as folder:
-        return _measured(ViewerWindow(load, Path(folder), None), source, seconds, started_s, loaded)
+        window = DraggedWindow(load, Path(folder), None)
+        return _measured(window, source, seconds, started_s, loaded)
 
 
 def _measured(
-    window: ViewerWindow, source: str, seconds: float, started_s: float, loaded: list[Any]
+    window: DraggedWindow, source: str, seconds: float, started_s: float, loaded: list[Any]
 ) -> dict[str, float | list[float]]:
     """`loaded` will hold the avatar that the window loads."""
     try:
@@ -83,24 +119,23 @@ def _turn_until(window: ViewerWindow, condition) -> None:
             raise AvatarError(f"the window: expected a picture within {TIMEOUT_S:g} s, found none")
 
 
-def _drag(window: ViewerWindow, seconds: float) -> dict[str, float | list[float]]:
+def _drag(window: DraggedWindow, seconds: float) -> dict[str, float | list[float]]:
     """The cursor goes round the pad once; a frame counts when the window has drawn it."""
-    began = time.perf_counter()
     frames = seen = window.live.frames
-    new: LiveState | None = None
     shown_ms: list[float] = []
+    window.grab(seconds)
+    began = time.perf_counter()
     while (elapsed_s := time.perf_counter() - began) < seconds:
-        angle = 2 * math.pi * elapsed_s / seconds
-        assert window.app.state is not None
-        window.app.state.move_pad(0.5 + 0.5 * math.cos(angle), 0.5 + 0.5 * math.sin(angle))
+        window.look()
         window.turn()
-        if new is not None:
-            waited_ms = (window.drawn_s - new.finished_s) * 1000
-            shown_ms.append(new.latency_ms + waited_ms)
-        # Dear PyGui shows a new picture in the second drawing after it was handed over.
-        new = window.live if window.live.frames != seen else None
-        seen = window.live.frames
-    return {"drag_fps": (seen - frames) / (time.perf_counter() - began), "shown_ms": shown_ms}
+        if (live := window.live).frames != seen:
+            seen = live.frames
+            assert live.frame is not None
+            moved_s = window.moved_s.get(live.frame.request.expression)
+            if moved_s is not None:
+                shown_ms.append((window.drawn_s - moved_s) * 1000)
+    window.release()
+    return {"drag_fps": (seen - frames) / elapsed_s, "shown_ms": shown_ms}
 
 
 def _rest(window: ViewerWindow) -> dict[str, float | list[float]]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
+from avatar_viewer.viewer.drawn_picture import DrawnPicture
 from avatar_viewer.viewer.pad_geometry import (
     CURSOR_RADIUS_PX,
     PAD_LEFT_PX,
@@ -31,7 +32,6 @@ from avatar_viewer.viewer.pad_trail import PadTrail
 from avatar_viewer.viewer.pointer import Point
 from avatar_viewer.viewer.state import PAD_CORNERS
 from avatar_viewer.viewer.text_width import shortened
-from avatar_viewer.viewer.texture import PictureTexture
 
 if TYPE_CHECKING:
     from avatar_viewer.live.session import Session
@@ -47,7 +47,6 @@ class PadPanel:
     def __init__(self, app: ViewerApp, registry: int | str) -> None:
         self._app = app
         self._names_shown: tuple[str, ...] = ()
-        self._textures = [PictureTexture(registry, THUMBNAIL_PX) for _ in PAD_CORNERS]
         self._thumbnails: list[Frame | None] = [None for _ in PAD_CORNERS]
         self._drawn: object = None
         self._played: Point | None = None
@@ -56,9 +55,9 @@ class PadPanel:
         self._told = ""
         with dpg.group() as around:  # a drawlist has no tooltip
             self.drawlist = dpg.add_drawlist(theme.px(WIDTH_PX), theme.px(PAD_PX))
-        with dpg.draw_layer(parent=self.drawlist):
+        with dpg.draw_layer(parent=self.drawlist) as layer:
             self._draw_grid()
-            self._images = [self._draw_thumbnail(i) for i in range(len(PAD_CORNERS))]
+            self._pictures = [DrawnPicture(registry, layer) for _ in PAD_CORNERS]
             self._names = [self._draw_name(corner) for corner in PAD_CORNERS]
         self._trail = PadTrail(self.drawlist, pixel_from_pad)
         accent = theme.current().accent
@@ -167,17 +166,19 @@ class PadPanel:
             dpg.configure_item(self._mark, pmin=near, pmax=far)
 
     def _show_thumbnails(self, thumbnails: tuple[Frame, ...]) -> None:
-        for i, (image, texture) in enumerate(zip(self._images, self._textures, strict=True)):
+        for i, picture in enumerate(self._pictures):
             frame = thumbnails[i] if i < len(thumbnails) else None
             if frame is self._thumbnails[i]:
                 continue
             self._thumbnails[i] = frame
-            if frame is not None:
-                small = Image.fromarray(frame.rgb).resize(
-                    (THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX
-                )
-                texture.upload(np.asarray(small))
-            dpg.configure_item(image, show=frame is not None, **texture.uv())
+            if frame is None:
+                picture.hide()
+                continue
+            small = Image.fromarray(frame.rgb).resize(
+                (THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX
+            )
+            picture.show(np.asarray(small))
+            picture.put(*thumbnail(i))
 
     def _draw_grid(self) -> None:
         fill, line = theme.current().widget, theme.current().line
@@ -189,9 +190,6 @@ class PadPanel:
             dpg.draw_line((near[0], y), (far[0], y), color=line)
         for index in range(len(PAD_CORNERS)):
             dpg.draw_rectangle(*thumbnail(index), fill=fill, color=line)
-
-    def _draw_thumbnail(self, index: int) -> int | str:
-        return dpg.draw_image(self._textures[index].tag, *thumbnail(index), show=False)
 
     def _draw_name(self, corner: Point) -> int | str:
         x, y = thumbnail_origin(corner)

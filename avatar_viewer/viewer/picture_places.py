@@ -23,6 +23,10 @@ class Place(NamedTuple):
     """The strip's borders, parts of the width."""
 
     @property
+    def strip(self) -> tuple[float, float]:
+        return self.start, self.end
+
+    @property
     def near(self) -> Point:
         """The strip's upper left corner."""
         return self.left + self.start * self.side, self.top

@@ -56,14 +56,16 @@ class Pointer:
     def is_dragging(self) -> bool:
         return self._drag is not None
 
-    def foresee(self) -> None:
-        """Before the window is drawn: move what is dragged to where this drawing will see the
-        mouse, so that it shows it already."""
+    def foresee(self) -> bool:
+        """Before the window is drawn: move what is dragged to where the next drawing will see the
+        mouse, so that it shows it already; whether it moved."""
         if (drag := self._drag) is None:
-            return
+            return False
         place = self._glance.mouse()
-        if place is not None and place != drag.last:
-            self._move(drag, place)
+        if place is None or place == drag.last:
+            return False
+        self._move(drag, place)
+        return True
 
     def update(self) -> None:
         """After the window was drawn: follow the mouse."""

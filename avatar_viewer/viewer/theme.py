@@ -165,6 +165,17 @@ def bind_theme(name: ThemeName = "dark", scale: float = 1.0) -> None:
     dpg.set_global_font_scale(scale)
 
 
+def make_plain(window: int | str) -> None:
+    """Draw no border around a window, and no round corners."""
+
+    def fill() -> None:
+        with dpg.theme_component(dpg.mvWindowAppItem):
+            dpg.add_theme_style(dpg.mvStyleVar_WindowBorderSize, 0)
+            dpg.add_theme_style(dpg.mvStyleVar_WindowRounding, 0)
+
+    dpg.bind_item_theme(window, made("plain window", fill))
+
+
 def raise_window(window: int | str, is_error: bool = False) -> None:
     """Make a window stand out from those below it."""
     border = current().error if is_error else current().hovered

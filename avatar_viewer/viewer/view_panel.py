@@ -61,7 +61,7 @@ class ViewPanel:
     @property
     def uploads(self) -> int:
         """How many pictures have been sent to the graphics driver."""
-        return sum(picture.texture.uploads for picture in self._pictures)
+        return sum(picture.uploads for picture in self._pictures)
 
     @property
     def _places(self) -> tuple[Place, ...]:
@@ -84,7 +84,10 @@ class ViewPanel:
         if drawn != self._placed:
             self._placed = drawn
             for i, picture in enumerate(self._pictures):
-                picture.put(drawn[i] if i < len(drawn) else None)
+                if i < len(drawn):
+                    picture.put(drawn[i].near, drawn[i].far, drawn[i].strip)
+                else:
+                    picture.hide()
         self._show_note("" if frame is not None else app.note)
         self._split.update(drawn if self._mode == "split" else None)
         self._labels.update(state, frame, self._mode, drawn)

@@ -8,21 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import dearpygui.dearpygui as dpg
-import numpy as np
 
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.buttons import action_button, tooltip
+from avatar_viewer.viewer.drawn_picture import DrawnPicture
 from avatar_viewer.viewer.overlay import EDGE_PX, Overlay
-from avatar_viewer.viewer.texture import PictureTexture
 from avatar_viewer.viewer.webcam import WEBCAM
 
 if TYPE_CHECKING:
     from avatar_viewer.expression.live_tracker import LiveTrack
 
 GAP_PX, CAMERAS_PX = 8, 80
-TEXTURE_PX = 256
-"""As large as a preview may be."""
 HEIGHT_PX = 140
 """Of the source's picture."""
 START = {False: "Start", True: "Stop"}
@@ -39,8 +36,7 @@ class WebcamPanel(Overlay):
     def __init__(self, app: ViewerApp) -> None:
         super().__init__(app)
         self._webcam = app.webcam
-        self._texture: PictureTexture | None = None  # made once: deleted ones leak
-        self._previews: np.ndarray | None = None
+        self._registry = dpg.add_texture_registry()
         self._shown: dict[int | str, dict[str, Any]] = {}
 
     def fill(self, width_px: int) -> None:
@@ -48,7 +44,6 @@ class WebcamPanel(Overlay):
         app, webcam, gap = self._app, self._webcam, theme.px(GAP_PX)
         half, cameras_px = (width_px - gap) // 2, theme.px(CAMERAS_PX)
         self._shown.clear()
-        self._previews = None
         with dpg.group(horizontal=True):
             self._device = dpg.add_input_text(
                 default_value=webcam.device,
@@ -102,14 +97,11 @@ class WebcamPanel(Overlay):
         dpg.set_item_pos(self.window, [theme.px(EDGE_PX)] * 2)
 
     def _draw(self) -> None:
-        if self._texture is None:
-            self._texture = PictureTexture(dpg.add_texture_registry(), TEXTURE_PX)
         far = (self._width_px, theme.px(HEIGHT_PX))
         colour = theme.current().widget
         dpg.draw_rectangle((0, 0), far, fill=colour, color=colour, parent=self._drawlist)
-        self._image = dpg.draw_image(
-            self._texture.tag, (0, 0), far, show=False, parent=self._drawlist
-        )
+        dpg.delete_item(self._registry, children_only=True)
+        self._picture = DrawnPicture(self._registry, self._drawlist)
 
     def _show_problem(self, problem: str) -> None:
         """In the picture's place."""
@@ -120,20 +112,14 @@ class WebcamPanel(Overlay):
     def _show_preview(self, track: LiveTrack | None) -> None:
         """The newest picture, as large as there is room for it."""
         preview = None if track is None else track.preview
-        if preview is self._previews or self._texture is None:
+        if not self._picture.show(preview) or preview is None:
             return
-        self._previews = preview
-        if preview is None:
-            self._configure(self._image, show=False)
-            return
-        self._texture.upload(preview)
         height, width = preview.shape[:2]
         room = (self._width_px, theme.px(HEIGHT_PX))
         scale = min(room[0] / width, room[1] / height)
         left, top = (room[0] - scale * width) / 2, (room[1] - scale * height) / 2
         far = (left + scale * width, top + scale * height)
-        options = {"pmin": (left, top), "pmax": far, **self._texture.uv()}
-        self._configure(self._image, show=True, **options)
+        self._picture.put((left, top), far)
 
     def _list_cameras(self) -> None:
         dpg.delete_item(self._menu, children_only=True)

@@ -78,6 +78,9 @@ BUTTONS = {
 """Label and part of the width, by the keys of the action."""
 SIZE_PX = (1280, 800)
 MIN_SIZE_PX = (720, 560)
+CARD_CORE_S = 0.003
+"""A drawing takes less of the processor's time where there is a graphics card, and more where the
+processor has to fill the pixels."""
 MARGIN_PX = 8
 SIDE_PX = WIDTH_PX + 2 * MARGIN_PX + theme.SCROLLBAR_PX
 
@@ -121,7 +124,7 @@ class ViewerWindow:
         self, load: Load, config_folder: Path, screenshot_folder: Path | None, debug: bool = False
     ) -> None:
         self._glance = Glance()
-        self._rhythm = Rhythm(self._glance)
+        self._rhythm = Rhythm(self.look)
         renderer = RenderThread(load, on_change=self._rhythm.wake)
         self.app = ViewerApp(renderer, config_folder, debug)
         if screenshot_folder is not None:
@@ -129,6 +132,7 @@ class ViewerWindow:
                 self.app.preferences, screenshot_folder=screenshot_folder
             )
         self._title = ""
+        self._size_px = (0, 0)
         self.drawn_s = 0.0
         """When the window was last drawn, on the clock of `time.perf_counter`."""
         self._build()
@@ -155,13 +159,13 @@ class ViewerWindow:
             min_width=min_width,
             min_height=min_height,
             vsync=False,
+            clear_color=theme.BACKGROUND,
         )
         dpg.set_viewport_resize_callback(self._rhythm.stay_awake)
         dpg.setup_dearpygui()
         dpg.show_viewport()
-        for _ in range(2):
-            self._take_in()
-            dpg.render_dearpygui_frame()
+        drawing_core_s = [self._first_drawing() for _ in range(4)]
+        self.app.renderer.cores.window_needs_one = min(drawing_core_s) > CARD_CORE_S
 
     def close(self) -> None:
         """The one place that ends the context: nothing may call Dear PyGui after it."""
@@ -185,13 +189,11 @@ class ViewerWindow:
 
     def turn(self) -> None:
         """One round of the loop: show what is new, draw, obey, ask for what is wanted, pause."""
-        start_s, uploads = time.perf_counter(), self.uploads
-        self._pointer.foresee()
+        start_s = time.perf_counter()
+        self._follow()
         self._take_in()
         dpg.render_dearpygui_frame()
         self.drawn_s = time.perf_counter()
-        self._rhythm.count(self.drawn_s - start_s)
-        picture_is_new = self.uploads != uploads
         dpg.run_callbacks(dpg.get_callback_queue())
         self._pointer.update()
         changed = self.app.ask(time.perf_counter(), self._pointer.released)
@@ -199,20 +201,50 @@ class ViewerWindow:
         is_driven = driver is not None and driver.is_moving
         if changed or is_driven or self._pointer.moved or self._pad.is_moving:
             self._rhythm.stay_awake()
-        # Dear PyGui shows a new picture only in the second drawing after it was handed over.
-        if not picture_is_new:
-            self._rhythm.pause()
+        self._rhythm.pause(self.drawn_s - start_s, self.app.is_moving)
+
+    def look(self) -> bool:
+        """Between drawings: whether there is input. What is dragged moves already, so that the
+        render thread begins no picture with what is older than this look."""
+        if not self._glance.changed():
+            return False
+        self._follow()
+        return True
+
+    def _first_drawing(self) -> float:
+        """Draw while nothing else happens yet; how long all threads together took for it."""
+        self._take_in()
+        began_s = time.process_time()
+        dpg.render_dearpygui_frame()
+        return time.process_time() - began_s
+
+    def _follow(self) -> None:
+        """Move what is dragged to where the mouse is, and ask for that picture."""
+        if self._pointer.foresee():
+            self.app.ask(time.perf_counter(), released=False)
 
     def _build(self) -> None:
         dpg.create_context()
         dpg.configure_app(manual_callback_management=True)
         theme.bind_font()
         self._textures = dpg.add_texture_registry()
-        with dpg.window(no_scrollbar=True, no_scroll_with_mouse=True) as window:
+        # Not a primary window, as that fills itself: without a graphics card this takes longer
+        # than to draw all panels, and the viewport is cleared to the same colour anyway.
+        with dpg.window(
+            pos=(0, 0),
+            no_title_bar=True,
+            no_background=True,
+            no_scrollbar=True,
+            no_scroll_with_mouse=True,
+            no_move=True,
+            no_resize=True,
+            no_collapse=True,
+            no_saved_settings=True,
+            no_bring_to_front_on_focus=True,
+        ) as self._ground:
             with dpg.group(horizontal=True) as self._row:
                 with dpg.group() as self._left:
                     self._view = ViewPanel(self.app, self._textures)
-        dpg.set_primary_window(window, True)
         self._toasts = Toasts(self.app)
         self._overlays: list[Panel] = [
             self._toasts,
@@ -230,6 +262,7 @@ class ViewerWindow:
         preferences = self.app.preferences
         self._looks = (preferences.theme, preferences.ui_scale)
         theme.bind_theme(*self._looks)
+        theme.make_plain(self._ground)
         chosen = None
         if dpg.does_item_exist(self._side):
             chosen = dpg.get_item_label(dpg.get_value(self._tabs))
@@ -279,9 +312,14 @@ class ViewerWindow:
         looks_otherwise = (preferences.theme, preferences.ui_scale) != self._looks
         if looks_otherwise and not self._pointer.is_dragging:
             self._build_side()
+            dpg.set_viewport_clear_color(list(theme.BACKGROUND))
         margin = theme.px(MARGIN_PX)
-        width = dpg.get_viewport_client_width() - theme.px(SIDE_PX) - 3 * margin
-        height = dpg.get_viewport_client_height() - 2 * margin
+        size_px = (dpg.get_viewport_client_width(), dpg.get_viewport_client_height())
+        if size_px != self._size_px:
+            self._size_px = size_px
+            dpg.configure_item(self._ground, width=size_px[0], height=size_px[1])
+        width = size_px[0] - theme.px(SIDE_PX) - 3 * margin
+        height = size_px[1] - 2 * margin
         self._timeline.resize(max(1, width))
         if strip_px := self._timeline.height_px:
             height -= strip_px + margin

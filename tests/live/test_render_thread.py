@@ -5,10 +5,12 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 from stepwise_avatar import FAILING_SEED, WRONG_SEED, StepwiseAvatar, request
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.live.render_thread import NICENESS, RenderThread
+from avatar_viewer.live.cores import NICENESS
+from avatar_viewer.live.render_thread import RenderThread
 
 TIMEOUT_S = 10
 
@@ -305,6 +307,28 @@ def test_every_change_wakes_the_window():
     live.submit(request(1))
     assert changes.acquire(timeout=TIMEOUT_S)
     live.stop()
+
+
+@pytest.mark.parametrize("window_needs_one", [False, True])
+def test_a_window_that_the_processor_draws_has_a_core_while_somebody_drags(window_needs_one):
+    threads: dict[bool, int] = {}
+
+    class Counting(StepwiseAvatar):
+        def render(self, request, cancelled):
+            threads[request.exact_head] = torch.get_num_threads()
+            return super().render(request, cancelled)
+
+    live = RenderThread(lambda source, progress, notify: Counting())
+    live.cores.window_needs_one = window_needs_one
+    live.load("first")
+    live.wait(lambda state: state.info is not None, TIMEOUT_S)
+    for seed, dragging in ((1, False), (2, True), (3, False)):
+        live.submit(request(seed), dragging=dragging)
+        frame_of(live, seed, preview=dragging)
+    live.stop()
+    cores = torch.get_num_threads()
+    spared = min(cores - 1, 1) if window_needs_one else 0
+    assert threads == {True: cores, False: cores - spared}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads share their priority")

@@ -1,5 +1,10 @@
 """Panels without a display: widgets, values and callbacks only need a context."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import dearpygui.dearpygui as dpg
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from avatar_viewer.head.expression_space import ExpressionSpace
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.live.pacing import QuickChoice
 from avatar_viewer.stages import LAYERS, Frame
+from avatar_viewer.viewer.drawn_picture import DrawnPicture
 from avatar_viewer.viewer.pad_panel import (
     PAD_PX,
     WIDTH_PX,
@@ -19,7 +25,7 @@ from avatar_viewer.viewer.pad_panel import (
 from avatar_viewer.viewer.settings_panel import SettingsPanel
 from avatar_viewer.viewer.source_panel import SourcePanel, _chosen_path
 from avatar_viewer.viewer.state import PAD_CORNERS, ViewerState
-from avatar_viewer.viewer.texture import PictureTexture
+from avatar_viewer.viewer.texture import add_texture
 
 
 def render(state) -> Frame:
@@ -33,36 +39,37 @@ def render(state) -> Frame:
         np.zeros((8, 8, 4), np.uint8),
         np.zeros((8, 8), np.uint8),
         np.zeros((0, 8, 3), np.uint8),
-        np.zeros((17, 8, 3), np.uint8),
-        np.zeros((8, 17, 3), np.uint8),
     ],
 )
 def test_what_would_crash_the_graphics_driver_is_refused(context, rgb):
-    texture = PictureTexture(context, 16)
     with pytest.raises(ValueError, match=r"^texture: expected .* found"):
-        texture.upload(rgb)
-    assert texture.uploads == 0
+        add_texture(context, rgb)
+    assert not dpg.get_item_children(context, 1)
 
 
-def test_a_texture_holds_any_picture_up_to_its_size(context):
-    texture = PictureTexture(context, 16)
+def test_one_texture_stays_of_all_pictures(context):
+    picture = DrawnPicture(context, dpg.add_drawlist(9, 9))
     rng = np.random.default_rng(0)
     for height, width in ((16, 16), (4, 8), (16, 3)):
-        rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        texture.upload(rgb[:, ::-1])  # not contiguous
-        texels = texture._buffers[texture.uploads % 2][:height, :width]
-        assert np.allclose(texels[..., :3] * 255, rgb[:, ::-1]) and (texels[..., 3] == 1).all()
-        far = ((width - 0.5) / 16, (height - 0.5) / 16)
-        assert texture.uv() == {"uv_min": (0.5 / 16, 0.5 / 16), "uv_max": far}
-    assert texture.uploads == 3
+        rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)[:, ::-1]  # not contiguous
+        assert picture.show(rgb) and not picture.show(rgb)
+        (texture,) = dpg.get_item_children(context, 1)
+        texels = np.reshape(dpg.get_value(texture), (height, width, 4))
+        assert np.allclose(texels[..., :3] * 255, rgb) and (texels[..., 3] == 1).all()
+        size = dpg.get_item_configuration(texture)
+        assert (size["width"], size["height"]) == (width, height)
+    assert picture.uploads == 3
+    assert not picture.show(None) and not dpg.is_item_shown(picture.image)
 
 
-def test_an_upload_leaves_the_buffer_on_show_alone(context):
-    texture = PictureTexture(context, 4)
-    texture.upload(np.full((4, 4, 3), 255, np.uint8))
-    on_show = texture._buffers[1].copy()
-    texture.upload(np.zeros((4, 4, 3), np.uint8))
-    assert (texture._buffers[1] == on_show).all()
+@pytest.mark.gui
+def test_a_picture_shows_in_the_next_drawing_and_leaves_nothing_behind(display):
+    script = Path(__file__).with_name("show_pictures.py")
+    words = [sys.executable, str(script)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    found = json.loads(done.stdout)
+    assert found["seen"] == [[4 * i] * 3 for i in range(9, 60, 10)]
+    assert found["grown_mb"] < 30  # of pictures that take 4 MB each, 29 more
 
 
 def test_pad_pixels_and_places_agree():
@@ -89,7 +96,7 @@ def test_dragging_the_pad_moves_the_state_and_the_cursor(context, app, state):
 
 def test_thumbnails_appear_one_by_one_and_go_with_their_avatar(context, app, state):
     def shown():
-        return [dpg.is_item_shown(image) for image in panel._images]
+        return [dpg.is_item_shown(picture.image) for picture in panel._pictures]
 
     panel = PadPanel(app, context)
     frames = tuple(FakeAvatar().render(request) for request in state.corner_requests())
@@ -98,10 +105,10 @@ def test_thumbnails_appear_one_by_one_and_go_with_their_avatar(context, app, sta
     assert shown() == [True, True, False, False]
     app.live = LiveState(thumbnails=frames)
     panel.update()
-    uploads = [texture.uploads for texture in panel._textures]
+    uploads = [picture.uploads for picture in panel._pictures]
     panel.update()
     assert shown() == [True] * 4
-    assert [texture.uploads for texture in panel._textures] == uploads
+    assert [picture.uploads for picture in panel._pictures] == uploads
     app.live = LiveState()
     panel.update()
     assert shown() == [False] * 4

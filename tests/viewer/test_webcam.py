@@ -199,7 +199,7 @@ def shown(panel) -> dict[str, object]:
         "figures": dpg.get_value(panel._figures),
         "start": dpg.get_item_label(panel._start),
         "problem": dpg.is_item_shown(panel._problem),
-        "picture": dpg.is_item_shown(panel._image),
+        "picture": dpg.is_item_shown(panel._picture.image),
     }
 
 
@@ -210,9 +210,9 @@ def test_the_window_shows_the_source(app, state, camera, panel):
     turn(app, lambda: app.webcam.track.codes > 0)
     panel.update()
     assert dpg.get_value(panel._figures).endswith("ms late") and shown(panel)["picture"]
-    assert panel._texture.uploads == 1
+    assert panel._picture.uploads == 1
     panel.update()
-    assert panel._texture.uploads == 1 and dpg.get_item_label(panel._start) == "Stop"
+    assert panel._picture.uploads == 1 and dpg.get_item_label(panel._start) == "Stop"
     app.stop_driving()
     panel.update()
     assert shown(panel) == {**off, "picture": True}
