@@ -15,14 +15,15 @@ T = TypeVar("T")
 class Kept(Generic[T]):
     """The newest answers, by what they depend on."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KEPT_VIEWS) -> None:
+        self._most = most
         self._answers: dict[Hashable, T] = {}
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The kept answer, or a new one."""
         if key not in self._answers:
             answer = make()
-            while len(self._answers) >= KEPT_VIEWS:
+            while len(self._answers) >= self._most:
                 self._answers.pop(next(iter(self._answers)))
             self._answers[key] = answer
         return self._answers[key]

@@ -28,11 +28,15 @@ from avatar_viewer.diffusion.autoencoder import Autoencoder, decode
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder, Surface
 from avatar_viewer.diffusion.step import Step
 from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.kept import Kept
 
 Program = Callable[..., Tensor]
-"""A network without gradients: tensors -> a tensor."""
+"""A network without gradients: tensors -> a tensor, which its next call may overwrite."""
 Build = Callable[[nn.Module, tuple[Tensor, ...]], Program]
 """A network and inputs of the wanted shapes -> the same, faster."""
+
+KEPT_TIMESTEPS = 64
+"""More than pictures usually have."""
 
 
 class Decoding(nn.Module):
@@ -73,17 +77,22 @@ class Runtime:
         self._embeds = {key: self._program(step.embed) for key, step in networks.steps.items()}
         self._steps = {key: self._program(step) for key, step in networks.steps.items()}
         self._decoders = {key: self._program(each) for key, each in networks.decoders.items()}
+        self._times = {key: step.times for key, step in networks.steps.items()}
+        self._kept_times: Kept[Tensor] = Kept(KEPT_TIMESTEPS)
 
     def embed(self, control: Tensor, teacher: bool) -> Tensor:
         """Control [B,C,H,W] -> what `denoise` takes of it, once per view."""
-        return self._embeds[teacher](control)
+        return self._embeds[teacher](control).clone()
 
     def denoise(
         self, latents: Tensor, timestep: Tensor, embedded: Tensor, tokens: Tensor, teacher: bool
     ) -> Tensor:
         """Noisy latents [B,C,h,w], timestep [] on the CPU, embedded control, expression tokens ->
         predicted v."""
-        return self._steps[teacher](latents, timestep, embedded, tokens)
+        times = self._kept_times.get(
+            (teacher, int(timestep)), lambda: self._times[teacher](timestep)
+        )
+        return self._steps[teacher](latents, times, embedded, tokens)
 
     def decode(self, which: Hashable, latents: Tensor, *surface_and_codes: Tensor) -> Tensor:
         """Latents, and what a rigged decoder takes besides -> as `Decoding` answers."""

@@ -1,14 +1,14 @@
 """One denoising step as pictures need it: what does not change is computed once.
 
-The prompt's keys and values are constants of a checkpoint, time embeddings are constants of a
-timestep, and the embedded control is one of a view; `Denoiser.forward`, which training needs,
-computes each of them at every step.
+The prompt's keys and values are constants of a checkpoint, what residual blocks make of the time is
+one of a timestep, and the embedded control is one of a view; `Denoiser.forward`, which training
+needs, computes each of them at every step.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -37,28 +37,29 @@ class Step(nn.Module):
         """Control [B,C,H,W] -> [B,W,h,w], once per view."""
         self.controlnet.controlnet_cond_embedding = nn.Identity()  # pyright: ignore
         self._prompt = denoiser.encoder.prompt.detach().to(self.unet.dtype)
-        self._now = Now()
+        self.times = Times((self.unet, self.controlnet))
+        """A timestep [] -> what `forward` takes of it, once per timestep."""
         for network in (self.unet, self.controlnet):
             for attention in attentions(network, "attn1"):
                 attention.set_processor(JoinedSelfAttention(attention))  # pyright: ignore
             for attention in attentions(network, "attn2"):
                 attention.set_processor(FixedPrompt(attention, self._prompt))  # pyright: ignore
-            network.time_embedding = Remembered(network.time_embedding, self._now)  # pyright: ignore
-            for block in [m for m in network.modules() if isinstance(m, ResnetBlock2D)]:
-                block.time_emb_proj = Remembered(block.time_emb_proj, self._now)  # pyright: ignore
         self.eval().requires_grad_(False)
 
     def forward(
-        self, latents: Tensor, timestep: Tensor, embedded: Tensor, expression_tokens: Tensor
+        self, latents: Tensor, times: Tensor, embedded: Tensor, expression_tokens: Tensor
     ) -> Tensor:
-        """Noisy latents [B,C,h,w] at a timestep [], embedded control and tokens [B,T,D] -> the
-        predicted v [B,C,h,w]."""
-        self._now.timestep = None if torch.compiler.is_compiling() else int(timestep)
-        down, middle = self.controlnet(latents, timestep, self._prompt, embedded, return_dict=False)
+        """Noisy latents [B,C,h,w], what `times` answered for their timestep, embedded control and
+        tokens [B,T,D] -> the predicted v [B,C,h,w]."""
+        unused = times.new_zeros(())  # the timestep, in whose place `times` is given
+        down, middle = self.controlnet(
+            latents, unused, self._prompt, embedded, timestep_cond=times, return_dict=False
+        )
         return self.unet(
             latents,
-            timestep,
+            unused,
             expression_tokens,
+            timestep_cond=times,
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,
             return_dict=False,
@@ -141,28 +142,64 @@ class FixedPrompt(nn.Module):
         return text + self.expression.attended(attn, hidden_states, encoder_hidden_states)
 
 
-class Now:
-    """The timestep of the step that runs; None: unknown, nothing is remembered."""
+class Times(nn.Module):
+    """All that networks compute of a timestep: what each residual block adds to its channels.
 
-    timestep: int | None = None
+    In the networks the layers that did this are replaced by those that pick each block's part.
+    """
 
-
-class Remembered(nn.Module):
-    """A layer whose answer depends on the timestep alone."""
-
-    MOST = 64
-
-    def __init__(self, layer: nn.Module, now: Now) -> None:
+    def __init__(self, networks: Sequence[UNet2DConditionModel | ControlNetModel]) -> None:
         super().__init__()
-        self.layer, self._now = layer, now
-        self._answers: dict[int, Tensor] = {}
+        self.networks = nn.ModuleList()
+        end = 0
+        for network in networks:
+            assert getattr(network, "time_embed_act", None) is None
+            frequencies, embedding, blocks = network.time_proj, network.time_embedding, []
+            network.time_proj, network.time_embedding = nn.Identity(), Given()  # pyright: ignore
+            for block in [m for m in network.modules() if isinstance(m, ResnetBlock2D)]:
+                assert isinstance(block.time_emb_proj, nn.Linear)
+                # A copy: where a layer has two places, torch.export disturbs other threads.
+                act = nn.Identity() if block.skip_time_act else copy.copy(block.nonlinearity)
+                blocks.append(nn.Sequential(act, block.time_emb_proj))
+                start, end = end, end + block.time_emb_proj.out_features
+                block.skip_time_act, block.time_emb_proj = True, Part(start, end)  # pyright: ignore
+            self.networks.append(TimesOfOne(frequencies, embedding, blocks))
 
-    def forward(self, *inputs: Tensor | None) -> Tensor:
-        timestep = self._now.timestep
-        if timestep is None:
-            return self.layer(*inputs)
-        if timestep not in self._answers:
-            while len(self._answers) >= self.MOST:
-                self._answers.pop(next(iter(self._answers)))
-            self._answers[timestep] = self.layer(*inputs)
-        return self._answers[timestep]
+    def forward(self, timestep: Tensor) -> Tensor:
+        """[] -> [1,S]"""
+        return torch.cat([each(timestep) for each in self.networks], dim=1)
+
+
+class TimesOfOne(nn.Module):
+    """`Times` of one network, [] -> [1,S]."""
+
+    def __init__(
+        self, frequencies: nn.Module, embedding: nn.Module, blocks: Sequence[nn.Module]
+    ) -> None:
+        super().__init__()
+        self.frequencies, self.embedding = frequencies, embedding
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, timestep: Tensor) -> Tensor:
+        weight = next(self.blocks.parameters())
+        waves = self.frequencies(timestep[None].to(weight.device))
+        embedded = self.embedding(waves.to(weight.dtype))
+        return torch.cat([block(embedded) for block in self.blocks], dim=1)
+
+
+class Given(nn.Module):
+    """In the place of a network's time embedding: what it is given as a condition."""
+
+    def forward(self, unused: Tensor, given: Tensor) -> Tensor:
+        return given
+
+
+class Part(nn.Module):
+    """Picks some channels [B,S] -> [B,end-start]."""
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__()
+        self.start, self.end = start, end
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.end]

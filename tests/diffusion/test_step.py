@@ -7,7 +7,8 @@ import torch
 from tiny import CODE_DIM, LATENT_CHANNELS, PIXELS_PER_LATENT, fill_zero_layers, tiny_unet
 
 from avatar_viewer.diffusion.denoiser import Denoiser, DenoiserConfig
-from avatar_viewer.diffusion.step import Remembered, Step
+from avatar_viewer.diffusion.runtime import KEPT_TIMESTEPS, Networks, eager_runtime
+from avatar_viewer.diffusion.step import Given, Part, Step, Times
 from avatar_viewer.stages import Conditioning
 
 SIZE = 8
@@ -48,7 +49,8 @@ def test_a_step_answers_what_the_denoiser_does(prompt_tokens: int, attention: bo
         embedded = step.embed(conditioning.control)
         for timestep in (torch.tensor(999), torch.tensor(10), torch.tensor(999)):
             expected = denoiser(latents, timestep, conditioning)
-            found = step(latents, timestep, embedded, conditioning.expression_tokens)
+            times = step.times(timestep)
+            found = step(latents, times, embedded, conditioning.expression_tokens)
             torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
 
@@ -60,24 +62,34 @@ def test_the_weights_are_the_denoisers_and_its_layers_stay():
     assert all(parameter.data_ptr() in given for parameter in step.parameters())
     assert denoiser.state_dict().keys() == before.keys()
     latents, conditioning = inputs(denoiser)
-    step(latents, torch.tensor(5), step.embed(conditioning.control), conditioning.expression_tokens)
-    assert not any(isinstance(module, Remembered) for module in denoiser.modules())
+    times = step.times(torch.tensor(5))
+    step(latents, times, step.embed(conditioning.control), conditioning.expression_tokens)
+    kinds = {type(module) for module in denoiser.modules()}
+    assert not kinds & {Times, Given, Part}
 
 
-def test_few_timesteps_are_remembered():
+def test_a_timestep_is_computed_once():
     denoiser = a_denoiser(1)
     step = Step(denoiser)
+    runtime = eager_runtime(Networks({False: step}, {}))
     latents, conditioning = inputs(denoiser)
-    embedded = step.embed(conditioning.control)
-    layers = [module for module in step.modules() if isinstance(module, Remembered)]
-    counts = [0] * len(layers)
-    for number, layer in enumerate(layers):
-        layer.layer.register_forward_hook(
-            lambda *_, number=number: counts.__setitem__(number, counts[number] + 1)
-        )
+    embedded = runtime.embed(conditioning.control, teacher=False)
+    counted = []
+    step.times.register_forward_hook(lambda *_: counted.append(1))
+
+    def denoise(timestep: int) -> None:
+        now, tokens = torch.tensor(timestep), conditioning.expression_tokens
+        runtime.denoise(latents, now, embedded, tokens, teacher=False)
+
     for timestep in (7, 8, 7, 7, 8):
-        step(latents, torch.tensor(timestep), embedded, conditioning.expression_tokens)
-    assert layers and set(counts) == {2}
-    for timestep in range(Remembered.MOST + 5):
-        step(latents, torch.tensor(timestep), embedded, conditioning.expression_tokens)
-    assert all(len(layer._answers) == Remembered.MOST for layer in layers)
+        denoise(timestep)
+    assert len(counted) == 2
+    for timestep in range(KEPT_TIMESTEPS + 5):
+        denoise(timestep)
+    assert len(runtime._kept_times._answers) == KEPT_TIMESTEPS
+
+
+def test_no_layer_has_two_places():
+    """torch.export would then disturb threads that run other networks meanwhile."""
+    layers = [layer for _, layer in Step(a_denoiser(1)).named_modules(remove_duplicate=False)]
+    assert len(layers) == len(set(layers))

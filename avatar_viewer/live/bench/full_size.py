@@ -78,10 +78,10 @@ def full_size_flops() -> dict[str, int]:
         tokens = torch.empty(
             1, denoiser.encoder.config["tokens"], denoiser.encoder.config["token_dim"]
         )
-    timestep = torch.tensor(TRAINING_STEPS - 1)
+        times = step.times(torch.tensor(TRAINING_STEPS - 1))
 
     def picture() -> None:
-        step(latents, timestep, step.embed(control), tokens)
+        step(latents, times, step.embed(control), tokens)
         decoding(latents)
 
     with torch.inference_mode():
