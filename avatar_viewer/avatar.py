@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
+from avatar_viewer.beside import beside
 from avatar_viewer.config import RuntimeName
 from avatar_viewer.device import Compute, best_compute
 from avatar_viewer.diffusion.autoencoder import pixels_per_latent
@@ -77,6 +78,7 @@ class Avatar:
         self._steering: Kept[tuple[Tensor, Tensor]] = Kept()
         self._surfaces: Kept[tuple[Tensor, ...]] = Kept()
         self._rays: Kept[Rays] = Kept()
+        self._noises: Kept[Tensor] = Kept()
 
     @staticmethod
     def load(
@@ -149,7 +151,7 @@ class Avatar:
     def forget(self) -> None:
         """Empty the caches: the next picture is made anew."""
         self.head.forget()
-        for kept in (self._steering, self._surfaces, self._rays):
+        for kept in (self._steering, self._surfaces, self._rays, self._noises):
             kept.clear()
 
     def save(self, folder: Path) -> None:
@@ -208,8 +210,7 @@ class Avatar:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Colours over white, and opacity where the decoder tells it."""
         denoised, drawn = self._for_networks(request)
-        latents = self._denoised(denoised, cancelled, stage_ms)
-        surface = self._surface(drawn, stage_ms)
+        latents, surface = self._latents_and_surface(denoised, drawn, cancelled, stage_ms)
         with _timed(stage_ms, "decode"):
             picture = self.runtime.decode(self._decoder_of(request), latents, *surface)
             rgb, opacity = finished(picture[0])
@@ -217,6 +218,29 @@ class Avatar:
                 crop_and_resize(rgb, request.camera),
                 None if opacity is None else crop_and_resize(opacity, request.camera),
             )
+
+    def _latents_and_surface(
+        self,
+        denoised: RenderRequest,
+        drawn: RenderRequest,
+        cancelled: Callable[[], bool],
+        stage_ms: dict[str, float],
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What is decoded, and what of the surface is decoded with it.
+
+        A processor makes both at the same time, for each is a chain of small operations that leave
+        cores idle. Then "surface" is only for how long the denoiser waited for it.
+        """
+        at_once = self.compute.device.type == "cpu" and torch.get_num_threads() > 1
+        if self.decoder is None or not at_once or self._surface_key(drawn) in self._surfaces:
+            latents = self._denoised(denoised, cancelled, stage_ms)
+            return latents, self._surface(drawn, stage_ms)
+        with _timed(stage_ms, "head"):  # which both look at
+            self.head.pose_whole(drawn.expression, exact=drawn.exact_head)
+        with beside(lambda: self._surface(drawn, {})) as surface:
+            latents = self._denoised(denoised, cancelled, stage_ms)
+            with _timed(stage_ms, "surface"):
+                return latents, surface()
 
     def _for_networks(self, request: RenderRequest) -> tuple[RenderRequest, RenderRequest]:
         """The same view in the size that is denoised, and in the one that is drawn."""
@@ -244,7 +268,7 @@ class Avatar:
         with _timed(stage_ms, "denoise"):
             latents = sample(
                 lambda x, t: self.runtime.denoise(self._laid_out(x), t, *steering, teacher=teacher),
-                self.noise(request.camera, request.seed).to(self.compute.device),
+                self.noise(request.camera, request.seed),
                 self.schedule,
                 steps=request.steps,
                 sampler=request.sampler,
@@ -292,7 +316,10 @@ class Avatar:
                 seen = decoder.look_up([gbuffer], [rays], codes)
                 return *map(self._laid_out, seen), codes.to(self.compute.dtype)
 
-        return self._surfaces.get((*self._pose(request), request.camera, request.reduction), make)
+        return self._surfaces.get(self._surface_key(request), make)
+
+    def _surface_key(self, request: RenderRequest) -> Hashable:
+        return *self._pose(request), request.camera, request.reduction
 
     def _pose(self, request: RenderRequest) -> tuple[ExpressionCode, bool]:
         """What the mesh depends on."""
@@ -325,7 +352,10 @@ class Avatar:
         """[1,C,h,w] the seed's initial latents for a picture of this size."""
         factor = pixels_per_latent(self.vae)
         channels = self.denoiser.unet.config["in_channels"]
-        return initial_noise((1, channels, camera.height // factor, camera.width // factor), seed)
+        shape = (1, channels, camera.height // factor, camera.width // factor)
+        return self._noises.get(
+            (shape, seed), lambda: initial_noise(shape, seed).to(self.compute.device)
+        )
 
 
 @contextmanager

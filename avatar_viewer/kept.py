@@ -19,6 +19,9 @@ class Kept(Generic[T]):
         self._most = most
         self._answers: dict[Hashable, T] = {}
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._answers
+
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The kept answer, or a new one."""
         if key not in self._answers:

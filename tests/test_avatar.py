@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -210,6 +211,46 @@ def test_a_rigged_decoder_draws_reduced_pictures_from_the_same_latents():
     assert "condition" in stage_ms
     stage_ms = avatar.render(requested(avatar, reduction=2)).stage_ms
     assert "condition" not in stage_ms and "surface" in stage_ms
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads, for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_the_surface_beside_the_denoiser_is_the_same_as_after_it(threads: Callable):
+    alone, beside = tiny_avatar(rigged=True), tiny_avatar(rigged=True)
+    request = requested(alone)
+    threads(1)
+    one_after_the_other = alone.render(request)
+    assert "surface" in one_after_the_other.stage_ms
+    threads(2)
+    began = time.perf_counter()
+    at_once = beside.render(request)
+    took_ms = (time.perf_counter() - began) * 1e3
+    assert difference(one_after_the_other.rgb, at_once.rgb) < 0.1
+    # No time is told twice, though stages overlap.
+    assert sum(at_once.stage_ms.values()) <= took_ms
+    assert torch.get_num_threads() == 2
+
+
+def test_what_fails_beside_the_denoiser_is_told(threads: Callable, monkeypatch: pytest.MonkeyPatch):
+    threads(2)
+    avatar = tiny_avatar(rigged=True)
+
+    def fail(*_) -> None:
+        raise AvatarError("surface: expected one, found none")
+
+    monkeypatch.setattr(avatar, "_surface", fail)
+    with pytest.raises(AvatarError, match=r"^surface: expected one"):
+        avatar.render(requested(avatar))
+    with pytest.raises(RenderCancelled):
+        avatar.render(requested(avatar), lambda: True)
+    monkeypatch.undo()
+    assert avatar.render(requested(avatar)).rgb.any()
 
 
 def test_an_avatar_says_which_reductions_it_can_draw():

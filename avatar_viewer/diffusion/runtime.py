@@ -161,9 +161,15 @@ class Builder:
         examples: tuple[Tensor, ...],
         take: Callable[[Program], None],
     ) -> None:
-        """Build, then hand over to `take`."""
+        """Build for as many threads as torch has where this is called, then hand over to `take`."""
+        threads = torch.get_num_threads()
+
+        def work() -> None:
+            torch.set_num_threads(threads)
+            take(self._build(network, examples))
+
         with self._changed:
-            self._waiting.append(lambda: take(self._build(network, examples)))
+            self._waiting.append(work)
             if not self.building:
                 self.building = True
                 threading.Thread(target=self._run, name="build", daemon=False).start()

@@ -6,6 +6,7 @@ The axes of world, camera and picture are said in `avatar_viewer.stages`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -169,6 +170,8 @@ def world_rays(camera: Camera, device: torch.device | None = None) -> Rays:
     return Rays(-matrix[:3, 3] @ matrix[:3, :3], direction)
 
 
+# A camera is examined whenever one is made, and each picture asks for the same few.
+@lru_cache(maxsize=64)
 def network_camera(camera: Camera, resolution_px: int, multiple_px: int) -> Camera:
     """The same view in a size that the networks take: trained height, width rounded up.
 
@@ -179,6 +182,7 @@ def network_camera(camera: Camera, resolution_px: int, multiple_px: int) -> Came
     return replace(camera, height=resolution_px, width=-int(-width // multiple_px) * multiple_px)
 
 
+@lru_cache(maxsize=64)
 def scaled_camera(camera: Camera, scale: float) -> Camera:
     """The same view in a picture `scale` times as large."""
     return replace(camera, width=round(camera.width * scale), height=round(camera.height * scale))
