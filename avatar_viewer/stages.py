@@ -257,7 +257,8 @@ class Frame:
     rgb: np.ndarray
     """[H,W,3] uint8, display space (sRGB), over white."""
     stage_ms: dict[str, float] = field(default_factory=dict, compare=False)
-    """Milliseconds by stage, in the order of the flow."""
+    """Milliseconds by stage, in the order of the flow; of stages that overlap, only for how long
+    the picture waited for each."""
     preview: bool = False
     """Whether a better frame of the same view will follow."""
     runtime: str = ""
