@@ -55,7 +55,10 @@ class BakedExpressions:
 
     def offsets(self, nphm: NPHM, head: CanonicalHead, identity: Tensor, z: Tensor) -> Tensor:
         """z_exp [E] -> about what `nphm.deform` says of all vertices: [V,3]."""
-        exact = nphm.deform(head.vertices[self.controls], identity, z)
+        return self.spread(nphm.deform(head.vertices[self.controls], identity, z))
+
+    def spread(self, exact: Tensor) -> Tensor:
+        """Offsets of the control vertices [K,3] -> those of all, [V,3]."""
         coefficients = self.solve @ (exact - self.mean[self.controls]).flatten()
         moved = torch.addmv(self.mean.flatten(), self.modes.flatten(1).T, coefficients)
         return moved.view_as(self.mean)

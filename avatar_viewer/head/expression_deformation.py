@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,7 +12,32 @@ from torch.nn import functional as F
 from avatar_viewer.head.identity_sdf import place_features
 
 
-class ExpressionDeformation(nn.Module):
+class Prepared(NamedTuple):
+    """Canonical points of a person."""
+
+    places: Tensor
+    """[B,P,H], what a network makes of them alone."""
+    identity: Tensor
+    """[B,S], squeezed."""
+
+
+class Deformation(nn.Module, ABC):
+    """Canonical points to offsets, in two steps: one person's points are moved many times."""
+
+    def forward(self, points: Tensor, identity: Tensor, expression: Tensor) -> Tensor:
+        """points [B,P,3], identity (code and anchors, [B,I]), z_exp [B,E] -> offsets [B,P,3]."""
+        return self.of_prepared(self.prepared(points, identity), expression)
+
+    @abstractmethod
+    def prepared(self, points: Tensor, identity: Tensor) -> Prepared:
+        """What no expression changes."""
+
+    @abstractmethod
+    def of_prepared(self, prepared: Prepared, expression: Tensor) -> Tensor:
+        """z_exp [B,E] -> offsets [B,P,3] of the points that were prepared."""
+
+
+class ExpressionDeformation(Deformation):
     """An MLP over points, conditioned on the identity (squeezed) and on z_exp.
 
     The codes do not travel with the points: once per code a linear layer turns them into what is
@@ -39,11 +67,14 @@ class ExpressionDeformation(nn.Module):
         nn.init.normal_(self.out.weight, std=0.02)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, points: Tensor, identity: Tensor, expression: Tensor) -> Tensor:
-        """points [B,P,3], identity (code and anchors, [B,I]), z_exp [B,E] -> offsets [B,P,3]."""
-        codes = torch.cat([self.compressor(identity), expression], dim=-1)
+    def prepared(self, points: Tensor, identity: Tensor) -> Prepared:
+        places = self.point(place_features(points, self.frequencies))
+        return Prepared(places, self.compressor(identity))
+
+    def of_prepared(self, prepared: Prepared, expression: Tensor) -> Tensor:
+        codes = torch.cat([prepared.identity, expression], dim=-1)
         *shifts, gain = self.condition(codes)[:, None].split(self.hidden, dim=-1)
-        h = F.relu(self.point(place_features(points, self.frequencies)) + shifts[0])
+        h = F.relu(prepared.places + shifts[0])
         for layer, shift in zip(self.middle, shifts[1:], strict=True):
             h = F.relu(layer(h) + shift)
         return self.out(h * (1 + gain))

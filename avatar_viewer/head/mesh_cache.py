@@ -12,6 +12,7 @@ from torch import Tensor
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.arkit import ArkitMap
 from avatar_viewer.head.baked_expressions import BakedExpressions
+from avatar_viewer.head.expression_deformation import Prepared
 from avatar_viewer.head.nphm import GAZE_DIM, NPHM
 from avatar_viewer.stages import CanonicalHead, ExpressionCode, HeadMesh
 
@@ -99,7 +100,21 @@ class HeadPoser:
         canonical, faces = self.head.vertices, self.head.faces
         code = torch.tensor(z, dtype=torch.float32, device=canonical.device)
         if exact or self.baked is None:
-            vertices = canonical + self.nphm.deform(canonical, self.identity, code)
+            vertices = canonical + self._deformed(self._prepared, code)
         else:
-            vertices = canonical + self.baked.offsets(self.nphm, self.head, self.identity, code)
+            controls = self._deformed(self._prepared_controls, code)
+            vertices = canonical + self.baked.spread(controls)
         return HeadMesh(vertices, canonical, self.vertex_normals(vertices, faces), faces)
+
+    def _deformed(self, prepared: Prepared, code: Tensor) -> Tensor:
+        return self.nphm.deform_prepared(prepared, code[None])[0]
+
+    @cached_property
+    def _prepared(self) -> Prepared:
+        return self.nphm.prepared(self.head.vertices[None], self.identity[None])
+
+    @cached_property
+    def _prepared_controls(self) -> Prepared:
+        assert self.baked is not None
+        controls = self.head.vertices[self.baked.controls]
+        return self.nphm.prepared(controls[None], self.identity[None])

@@ -20,7 +20,11 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.head.expression_deformation import ExpressionDeformation
+from avatar_viewer.head.expression_deformation import (
+    Deformation,
+    ExpressionDeformation,
+    Prepared,
+)
 from avatar_viewer.head.frame import BOX_MAX, BOX_MIN, UNITS_PER_METRE
 from avatar_viewer.head.identity_sdf import IdentitySDF
 from avatar_viewer.head.paper_nphm import PaperDeformation, PaperIdentitySDF
@@ -79,7 +83,7 @@ class NPHM(ModelMixin, ConfigMixin):
                 layers=sdf_layers,
                 anchor_hidden=tuple(anchor_hidden),
             )
-            self.deformation = PaperDeformation(
+            self.deformation: Deformation = PaperDeformation(
                 identity_dim,
                 expression_dim,
                 squeezed_dim=squeezed_dim,
@@ -130,12 +134,20 @@ class NPHM(ModelMixin, ConfigMixin):
         """
         if points.ndim == 2:
             return self.deform(points[None], identity[None], expression[None])[0]
+        return self.deform_prepared(self.prepared(points, identity), expression)
+
+    def prepared(self, points: Tensor, identity: Tensor) -> Prepared:
+        """What no expression changes in the offsets of canonical points: [B,N,3], [B,D]."""
         self._check("identity code", identity, self.identity_dim)
+        anchors = self.identity_sdf.anchors(identity).flatten(1)
+        return self.deformation.prepared(points, torch.cat([identity, anchors], dim=-1))
+
+    def deform_prepared(self, prepared: Prepared, expression: Tensor) -> Tensor:
+        """`deform` of points that were prepared, [B,E] -> [B,N,3]."""
         if expression.shape[-1] == self.expression_dim + GAZE_DIM:
             expression = expression[..., :-GAZE_DIM]
         self._check("expression code", expression, self.expression_dim)
-        anchors = self.identity_sdf.anchors(identity).flatten(1)
-        return self.deformation(points, torch.cat([identity, anchors], dim=-1), expression)
+        return self.deformation.of_prepared(prepared, expression)
 
     def anchors(self, identity: Tensor) -> Tensor:
         """[D] -> [A,3] in canonical pose."""

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avatar_viewer.head.expression_deformation import Deformation, Prepared
+
 VARIANCE = 0.1**2
 BACKGROUND = math.exp(-0.2 / VARIANCE)
 """Weight of the constant 1, which says "outside" where no anchor is near."""
@@ -119,7 +121,7 @@ class PaperIdentitySDF(nn.Module):
         return [(w[net], b[net]) for w, b in zip(self.weights, self.biases, strict=True)]
 
 
-class PaperDeformation(nn.Module):
+class PaperDeformation(Deformation):
     """An MLP over points, conditioned on the squeezed identity and on z_exp."""
 
     def __init__(
@@ -130,8 +132,11 @@ class PaperDeformation(nn.Module):
         widths = layer_widths(3 + squeezed_dim + expression_dim, hidden, layers, 3)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in widths)
 
-    def forward(self, points: Tensor, identity: Tensor, expression: Tensor) -> Tensor:
-        """points [B,P,3], identity (code and anchors, [B,I]), z_exp [B,E] -> offsets [B,P,3]."""
-        codes = torch.cat([self.compressor(identity), expression], dim=-1)
+    def prepared(self, points: Tensor, identity: Tensor) -> Prepared:
+        return Prepared(points, self.compressor(identity))
+
+    def of_prepared(self, prepared: Prepared, expression: Tensor) -> Tensor:
+        codes = torch.cat([prepared.identity, expression], dim=-1)
+        points = prepared.places
         x = torch.cat([points, codes[:, None].expand(-1, points.shape[1], -1)], dim=-1)
         return skip_mlp(x, [(layer.weight, layer.bias) for layer in self.layers])  # pyright: ignore
