@@ -16,6 +16,7 @@ from avatar_viewer.memory import gpu_mb, resident_mb
 from avatar_viewer.viewer import theme
 from avatar_viewer.viewer.app import ViewerApp
 from avatar_viewer.viewer.stage_plot import StagePlot
+from avatar_viewer.viewer.text_width import shortened
 
 if TYPE_CHECKING:
     from avatar_viewer.live.live_state import LiveState
@@ -42,52 +43,67 @@ class FrameRate:
         return (len(self._times_s) - 1) / (self._times_s[-1] - self._times_s[0])
 
 
-class StatusPanel:
-    """Two lines and the plot of the stages; it shows what it is given."""
+class StatusLine:
+    """How fast pictures come, or what is being loaded."""
 
     def __init__(self, app: ViewerApp, width_px: int) -> None:
-        palette = theme.current()
-        self._app = app
-        self._shown: dict[int | str, str] = {}
+        self._app, self._width_px = app, width_px
+        self._shown = ("", "")
         self._rate = FrameRate()
         self._frames = 0
+        self._loading = dpg.add_text("", color=theme.current().accent, show=False)
+        self._speed = dpg.add_text("")
+
+    def update(self) -> None:
+        """Show the live state."""
+        now_s, live = time.perf_counter(), self._app.live
+        if live.frames != self._frames:
+            self._frames = live.frames
+            self._rate.count(now_s)
+        status = shortened(live.status, self._width_px, theme.px(theme.FONT_PX))
+        shown = (status, self._speed_of(live, now_s))
+        if shown != self._shown:
+            self._shown = shown
+            for item, text in zip((self._loading, self._speed), shown, strict=True):
+                dpg.set_value(item, text)
+            dpg.configure_item(self._loading, show=bool(live.status))
+            dpg.configure_item(self._speed, show=not live.status)
+
+    def _speed_of(self, live: LiveState, now_s: float) -> str:
+        if (frame := live.frame) is None:
+            return ""
+        fps = self._rate.fps(now_s)
+        rate = "at rest" if fps is None else f"{fps:.1f} pictures/s"
+        kind = "quick" if frame.preview else "full"
+        return f"{rate}    {live.latency_ms:.0f} ms from input    {kind}"
+
+
+class StatusPanel:
+    """What renders, what it takes, and the plot of the stages; it shows what it is given."""
+
+    def __init__(self, app: ViewerApp, width_px: int) -> None:
+        self._app = app
+        self._frames = 0
+        self._shown = ""
         self._memory_s = 0.0
         self._memory = ""
-        self._loading = dpg.add_text("", color=palette.accent, wrap=width_px, show=False)
-        self._speed = dpg.add_text("")
-        self._takes = dpg.add_text("", color=palette.dim_text)
+        self._takes = dpg.add_text("", color=theme.current().dim_text)
         self._plot = StagePlot(width_px)
 
     def update(self) -> None:
         """Show the live state."""
         now_s, live = time.perf_counter(), self._app.live
-        if live.status != self._shown.get(self._loading, ""):
-            dpg.configure_item(self._loading, show=bool(live.status))
-            dpg.configure_item(self._speed, show=not live.status)
-            self._set(self._loading, live.status)
         if live.frames != self._frames and live.frame is not None:
             self._frames = live.frames
-            self._rate.count(now_s)
             self._plot.add(live.frame.stage_ms)
-        self._show_speed(live, now_s)
         if now_s - self._memory_s > MEMORY_EVERY_S:
             self._memory_s, self._memory = now_s, _memory()
         runtime = live.frame.runtime if live.frame is not None else ""
         where = f"{runtime} on the {'CPU' if gpu_mb() is None else 'GPU'}" if runtime else ""
-        self._set(self._takes, "    ".join(filter(None, (where, self._memory))))
-
-    def _show_speed(self, live: LiveState, now_s: float) -> None:
-        if (frame := live.frame) is None:
-            return
-        fps = self._rate.fps(now_s)
-        rate = "at rest" if fps is None else f"{fps:.1f} pictures/s"
-        kind = "quick" if frame.preview else "full"
-        self._set(self._speed, f"{rate}    {live.latency_ms:.0f} ms from input    {kind}")
-
-    def _set(self, item: int | str, text: str) -> None:
-        if self._shown.get(item, "") != text:
-            self._shown[item] = text
-            dpg.set_value(item, text)
+        takes = "    ".join(filter(None, (where, self._memory)))
+        if takes != self._shown:
+            self._shown = takes
+            dpg.set_value(self._takes, takes)
 
 
 def _memory() -> str:

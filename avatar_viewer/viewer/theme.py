@@ -176,6 +176,16 @@ def make_plain(window: int | str) -> None:
     dpg.bind_item_theme(window, made("plain window", fill))
 
 
+def make_clear(child: int | str) -> None:
+    """Let a child window show the ground that it stands on: to fill it again takes time."""
+
+    def fill() -> None:
+        with dpg.theme_component(dpg.mvChildWindow):
+            dpg.add_theme_color(dpg.mvThemeCol_ChildBg, (0, 0, 0, 0))
+
+    dpg.bind_item_theme(child, made("clear child window", fill))
+
+
 def raise_window(window: int | str, is_error: bool = False) -> None:
     """Make a window stand out from those below it."""
     border = current().error if is_error else current().hovered

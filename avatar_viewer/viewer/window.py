@@ -42,7 +42,7 @@ from avatar_viewer.viewer.rhythm import Rhythm
 from avatar_viewer.viewer.settings_panel import SettingsPanel
 from avatar_viewer.viewer.sliders_panel import SlidersPanel
 from avatar_viewer.viewer.source_panel import SourcePanel
-from avatar_viewer.viewer.status_panel import StatusPanel
+from avatar_viewer.viewer.status_panel import StatusLine, StatusPanel
 from avatar_viewer.viewer.stroke_panel import StrokePanel
 from avatar_viewer.viewer.timeline_panel import TimelinePanel
 from avatar_viewer.viewer.toasts import Toasts
@@ -82,6 +82,8 @@ CARD_CORE_S = 0.003
 """A drawing takes less of the processor's time where there is a graphics card, and more where the
 processor has to fill the pixels."""
 MARGIN_PX = 8
+STATUS_PX = 24
+"""The height of the line below the side column."""
 SIDE_PX = WIDTH_PX + 2 * MARGIN_PX + theme.SCROLLBAR_PX
 
 
@@ -271,15 +273,19 @@ class ViewerWindow:
         self.app.text_inputs[:] = filter(dpg.does_item_exist, self.app.text_inputs)
         width, side = theme.px(WIDTH_PX), theme.px(SIDE_PX)
         with dpg.child_window(
-            width=side, always_use_window_padding=True, parent=self._row
+            width=side, always_use_window_padding=True, no_scrollbar=True, parent=self._row
         ) as self._side:
-            self._pad = PadPanel(self.app, self._textures)
-            dpg.add_separator()
-            self._panels: list[Panel] = [self._pad, SourcePanel(self.app, width)]
-            self._build_buttons(width)
-            self._build_tabs(width, chosen)
-            dpg.add_separator()
-            self._panels.append(StatusPanel(self.app, width))
+            with dpg.child_window(height=-theme.px(STATUS_PX), border=False) as scrolled:
+                theme.make_clear(scrolled)
+                self._pad = PadPanel(self.app, self._textures)
+                dpg.add_separator()
+                self._panels: list[Panel] = [self._pad, SourcePanel(self.app, width)]
+                self._build_buttons(width)
+                self._build_tabs(width, chosen)
+                dpg.add_separator()
+                self._panels.append(StatusPanel(self.app, width))
+            # Below what scrolls, so that it is always there.
+            self._panels.append(StatusLine(self.app, width))
         self._timeline = TimelinePanel(self.app, self._left)
         self._panels.append(self._timeline)
         gazes = (panel for panel in self._panels if isinstance(panel, GazePanel))

@@ -6,12 +6,17 @@ from fake_avatar import FakeAvatar
 
 from avatar_viewer.live.live_state import LiveState
 from avatar_viewer.viewer.stage_plot import MAX_STAGES, MOST_PICTURES, StageTimes
-from avatar_viewer.viewer.status_panel import FrameRate, StatusPanel
+from avatar_viewer.viewer.status_panel import FrameRate, StatusLine, StatusPanel
 
 
 @pytest.fixture
 def panel(context, app):
     return StatusPanel(app, 300)
+
+
+@pytest.fixture
+def line(context, app):
+    return StatusLine(app, 300)
 
 
 def frame(state, **fields):
@@ -25,15 +30,15 @@ def test_it_tells_what_ran_the_networks_and_what_memory_that_takes(panel, app, s
     assert dpg.get_value(panel._takes).endswith(" GB memory")
 
 
-def test_what_is_loading_stands_in_the_place_of_the_speed(panel, app, state):
+def test_what_is_loading_stands_in_the_place_of_the_speed(line, app, state):
     app.live = LiveState(status="Loading demo: unet")
-    panel.update()
-    assert dpg.get_value(panel._loading) == "Loading demo: unet"
-    assert [dpg.is_item_shown(i) for i in (panel._loading, panel._speed)] == [True, False]
+    line.update()
+    assert dpg.get_value(line._loading) == "Loading demo: unet"
+    assert [dpg.is_item_shown(i) for i in (line._loading, line._speed)] == [True, False]
     app.live = LiveState(frames=1, frame=frame(state), latency_ms=41.6)
-    panel.update()
-    assert [dpg.is_item_shown(i) for i in (panel._loading, panel._speed)] == [False, True]
-    assert dpg.get_value(panel._speed).split("    ") == ["at rest", "42 ms from input", "full"]
+    line.update()
+    assert [dpg.is_item_shown(i) for i in (line._loading, line._speed)] == [False, True]
+    assert dpg.get_value(line._speed).split("    ") == ["at rest", "42 ms from input", "full"]
 
 
 def test_stages_and_their_sum_are_listed_and_plotted_once_per_picture(panel, app, state):
