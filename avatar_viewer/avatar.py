@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from avatar_viewer.avatar_folder import Parts, load_parts, resolve, save_parts
-from avatar_viewer.beside import beside
+from avatar_viewer.beside import beside, threads_beside
 from avatar_viewer.config import RuntimeName
 from avatar_viewer.device import Compute, best_compute
 from avatar_viewer.diffusion.autoencoder import pixels_per_latent
@@ -75,6 +75,7 @@ class Avatar:
         self.info, self.head, self.denoiser, self.vae, self.schedule = parts[:5]
         self.decoder, self.expressions = parts.decoder, parts.expressions
         self._make_runtime = make_runtime
+        self._threads = torch.get_num_threads()
         self._steering: Kept[tuple[Tensor, Tensor]] = Kept()
         self._surfaces: Kept[tuple[Tensor, ...]] = Kept()
         self._rays: Kept[Rays] = Kept()
@@ -124,7 +125,10 @@ class Avatar:
             }
             if parts.tiny is not None:
                 decoders[TINY_DECODER] = Decoding(parts.tiny)
-            return self._make_runtime(Networks(steps, decoders))
+            threads = self._threads
+            has_surface = self.compute.device.type == "cpu" and self.decoder is not None
+            step_threads = threads_beside(threads) if has_surface else threads
+            return self._make_runtime(Networks(steps, decoders, step_threads, threads))
 
     @cached_property
     def _rigged(self) -> dict[int, RiggedDecoder]:
@@ -184,7 +188,8 @@ class Avatar:
     def render(
         self, request: RenderRequest, cancelled: Callable[[], bool] = lambda: False
     ) -> Frame:
-        """The picture that a request asks for; the same request gives the same bytes on a CPU.
+        """The picture that a request asks for. On a CPU the same request gives the same bytes, as
+        long as the number of threads is the same.
 
         `cancelled` is asked between denoising steps; RenderCancelled is raised when it says so.
         """
@@ -232,14 +237,17 @@ class Avatar:
         cores idle. Then "surface" is only for how long the denoiser waited for it.
         """
         at_once = self.compute.device.type == "cpu" and torch.get_num_threads() > 1
-        if self.decoder is None or not at_once or self._surface_key(drawn) in self._surfaces:
+        if self.decoder is None or not at_once:
             latents = self._denoised(denoised, cancelled, stage_ms)
             return latents, self._surface(drawn, stage_ms)
-        with _timed(stage_ms, "head"):  # which both look at
-            self.head.pose_whole(drawn.expression, exact=drawn.exact_head)
+        is_kept = self._surface_key(drawn) in self._surfaces
+        if not is_kept:
+            with _timed(stage_ms, "head"):  # which both look at
+                self.head.pose_whole(drawn.expression, exact=drawn.exact_head)
+        # Also of a kept surface, for a picture's bytes depend on the denoiser's threads.
         with beside(lambda: self._surface(drawn, {})) as surface:
             latents = self._denoised(denoised, cancelled, stage_ms)
-            with _timed(stage_ms, "surface"):
+            with _timed({} if is_kept else stage_ms, "surface"):
                 return latents, surface()
 
     def _for_networks(self, request: RenderRequest) -> tuple[RenderRequest, RenderRequest]:

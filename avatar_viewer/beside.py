@@ -21,17 +21,23 @@ def beside(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
     inference = torch.is_inference_mode_enabled()
 
     def run() -> T:
+        torch.get_num_threads()  # a thread's first call sets the number to another thread's
         torch.set_num_threads(max(1, threads // 2))
         with torch.inference_mode(inference):
             return work()
 
     future = _second_thread().submit(run)
-    torch.set_num_threads(max(1, threads - threads // 2))
+    torch.set_num_threads(threads_beside(threads))
     try:
         yield future.result
     finally:
         wait([future])
         torch.set_num_threads(threads)
+
+
+def threads_beside(threads: int) -> int:
+    """How many of so many threads stay with the block."""
+    return max(1, threads - threads // 2)
 
 
 @cache

@@ -76,6 +76,7 @@ class Converted:
     """A converted network, ready to run."""
 
     def __init__(self, model: ov.Model, examples: tuple[Tensor, ...]) -> None:
+        """It runs on as many threads as torch has now."""
         threads = torch.get_num_threads()
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         given = PrePostProcessor(model)
@@ -89,9 +90,11 @@ class Converted:
         self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        # By hand, for what `infer` adds takes as long as a layer.
-        for number, each in enumerate(inputs):
-            self._request.set_input_tensor(number, _shared(each))
+        # By hand, for what `infer` adds takes as long as a layer. The request does not keep what it
+        # is given.
+        shared = [_shared(each) for each in inputs]
+        for number, each in enumerate(shared):
+            self._request.set_input_tensor(number, each)
         self._request.start_async()
         self._request.wait()
         return torch.from_numpy(self._request.get_output_tensor(0).data)

@@ -63,6 +63,9 @@ class Networks(NamedTuple):
     """Of the denoiser that is used by default, and (True) of the teacher."""
     decoders: Mapping[Hashable, Decoding]
     """By what an avatar calls them."""
+    step_threads: int = 1
+    decoder_threads: int = 1
+    """On how many of a processor's threads the faster forms of them run."""
 
 
 class Runtime:
@@ -74,9 +77,12 @@ class Runtime:
         """Without `build` all stays with torch; `say` hears one line when something changes."""
         self.name = name
         self._builder = None if build is None else Builder(name, build, say)
-        self._embeds = {key: self._program(step.embed) for key, step in networks.steps.items()}
-        self._steps = {key: self._program(step) for key, step in networks.steps.items()}
-        self._decoders = {key: self._program(each) for key, each in networks.decoders.items()}
+        steps, decoders, step_threads, decoder_threads = networks
+        self._embeds = {key: self._program(step.embed, step_threads) for key, step in steps.items()}
+        self._steps = {key: self._program(step, step_threads) for key, step in steps.items()}
+        self._decoders = {
+            key: self._program(each, decoder_threads) for key, each in decoders.items()
+        }
         self._times = {key: step.times for key, step in networks.steps.items()}
         self._kept_times: Kept[Tensor] = Kept(KEPT_TIMESTEPS)
 
@@ -109,15 +115,16 @@ class Runtime:
         """Wait until nothing is being built; whether that is so."""
         return self._builder is None or self._builder.wait(timeout_s)
 
-    def _program(self, network: nn.Module) -> Program:
-        return network if self._builder is None else Upgraded(network, self._builder)
+    def _program(self, network: nn.Module, threads: int) -> Program:
+        return network if self._builder is None else Upgraded(network, self._builder, threads)
 
 
 class Upgraded:
     """A network in torch until its faster form is there."""
 
-    def __init__(self, network: nn.Module, builder: Builder) -> None:
-        self._network, self._builder = network, builder
+    def __init__(self, network: nn.Module, builder: Builder, threads: int) -> None:
+        """`threads` of a processor are what the faster form runs on."""
+        self._network, self._builder, self._threads = network, builder, threads
         self._shapes: tuple[torch.Size, ...] | None = None
         self._fast: Program | None = None
 
@@ -126,7 +133,7 @@ class Upgraded:
         if self._shapes is None:
             self._shapes = shapes
             examples = tuple(tensor.clone() for tensor in inputs)
-            self._builder.submit(self._network, examples, self._take)
+            self._builder.submit(self._network, examples, self._take, self._threads)
         fast = self._fast
         if fast is None or shapes != self._shapes:
             return self._network(*inputs)
@@ -160,9 +167,9 @@ class Builder:
         network: nn.Module,
         examples: tuple[Tensor, ...],
         take: Callable[[Program], None],
+        threads: int,
     ) -> None:
-        """Build for as many threads as torch has where this is called, then hand over to `take`."""
-        threads = torch.get_num_threads()
+        """Build for so many threads, then hand over to `take`."""
 
         def work() -> None:
             torch.set_num_threads(threads)

@@ -24,13 +24,9 @@ class Prepared(NamedTuple):
 class Deformation(nn.Module, ABC):
     """Canonical points to offsets, in two steps: one person's points are moved many times."""
 
-    def forward(self, points: Tensor, identity: Tensor, expression: Tensor) -> Tensor:
-        """points [B,P,3], identity (code and anchors, [B,I]), z_exp [B,E] -> offsets [B,P,3]."""
-        return self.of_prepared(self.prepared(points, identity), expression)
-
     @abstractmethod
     def prepared(self, points: Tensor, identity: Tensor) -> Prepared:
-        """What no expression changes."""
+        """What no expression changes: points [B,P,3], identity (code and anchors, [B,I])."""
 
     @abstractmethod
     def of_prepared(self, prepared: Prepared, expression: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import pairwise
 
 import torch
@@ -36,6 +36,12 @@ def in_bands(work: Callable[[int, int], object], count: int) -> None:
             helper.result()
 
 
-@cache
 def _helpers(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "bands")
+    """This thread's own, for others may call `in_bands` at the same time."""
+    pools: dict[int, ThreadPoolExecutor] = _here.__dict__.setdefault("pools", {})
+    if threads not in pools:
+        pools[threads] = ThreadPoolExecutor(threads, "bands")
+    return pools[threads]
+
+
+_here = threading.local()

@@ -100,7 +100,7 @@ class ViewerApp:
         """Whether quick pictures are on their way."""
         return self._submitted is not None and self._submitted[1]
 
-    # Every round of the window's loop.
+    # Every round of the window's loop, and where the mouse drags also in between.
 
     def take_in(self) -> bool:
         """See what the render thread has done; whether anything is new."""

@@ -52,8 +52,8 @@ class Glance:
         return seen is not None and seen != before
 
     def mouse(self) -> Point | None:
-        """Where the mouse is, in pixels of the window, just before this is drawn; None where that
-        is not known."""
+        """Where the mouse is, in pixels of the window; None where that is not known. The last look
+        before a drawing is what `align` goes by."""
         self._before_drawing = seen = self._look()
         if seen is None or self._origin is None:
             return None
