@@ -36,7 +36,11 @@ class Effort(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What pictures of one size were found to take: step_ms * steps + other_ms."""
+    """What pictures of one size were found to take: step_ms * steps + other_ms.
+
+    Where a stage is done beside the denoiser, more steps may cost less than that: they hide more of
+    it.
+    """
 
     size: float
     step_ms: float

@@ -229,7 +229,6 @@ class ViewerWindow:
         dpg.create_context()
         dpg.configure_app(manual_callback_management=True)
         theme.bind_font()
-        self._textures = dpg.add_texture_registry()
         # Not a primary window, as that fills itself: without a graphics card this takes longer
         # than to draw all panels, and the viewport is cleared to the same colour anyway.
         with dpg.window(
@@ -246,7 +245,7 @@ class ViewerWindow:
         ) as self._ground:
             with dpg.group(horizontal=True) as self._row:
                 with dpg.group() as self._left:
-                    self._view = ViewPanel(self.app, self._textures)
+                    self._view = ViewPanel(self.app, dpg.add_texture_registry())
         self._toasts = Toasts(self.app)
         self._overlays: list[Panel] = [
             self._toasts,
@@ -269,6 +268,7 @@ class ViewerWindow:
         if dpg.does_item_exist(self._side):
             chosen = dpg.get_item_label(dpg.get_value(self._tabs))
             dpg.delete_item(self._side)
+            dpg.delete_item(self._thumbnails)
             dpg.delete_item(self._timeline.window)
         self.app.text_inputs[:] = filter(dpg.does_item_exist, self.app.text_inputs)
         width, side = theme.px(WIDTH_PX), theme.px(SIDE_PX)
@@ -277,7 +277,8 @@ class ViewerWindow:
         ) as self._side:
             with dpg.child_window(height=-theme.px(STATUS_PX), border=False) as scrolled:
                 theme.make_clear(scrolled)
-                self._pad = PadPanel(self.app, self._textures)
+                self._thumbnails = dpg.add_texture_registry()
+                self._pad = PadPanel(self.app, self._thumbnails)
                 dpg.add_separator()
                 self._panels: list[Panel] = [self._pad, SourcePanel(self.app, width)]
                 self._build_buttons(width)

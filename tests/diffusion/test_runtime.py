@@ -164,6 +164,21 @@ def test_openvino_draws_the_same_picture_and_keeps_what_it_converted(tmp_path: P
 
 
 @pytest.mark.slow
+def test_openvino_reads_what_lies_in_another_order_of_memory():
+    """A copy of it must last until the program has read it."""
+    pytest.importorskip("openvino")
+    from avatar_viewer.diffusion.openvino_runtime import Converted, convert
+
+    torch.manual_seed(0)
+    network = nn.Conv2d(8, 4, 3, padding=1).eval().requires_grad_(False)
+    pictures = [torch.randn(1, 8, 64, 64) for _ in range(5)]
+    program = Converted(convert(network, (pictures[0],)), (pictures[0],))
+    for picture in pictures:
+        assert picture.is_contiguous()
+        torch.testing.assert_close(program(picture), network(picture), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.slow
 def test_openvino_takes_networks_in_bfloat16(tmp_path: Path):
     """As processors that multiply it have them."""
     pytest.importorskip("openvino")

@@ -54,6 +54,12 @@ class Ball:
         lift = self.lift * z[..., None, :1].expand(*points.shape[:-1], 1)
         return torch.cat([torch.zeros_like(lift), lift, torch.zeros_like(lift)], dim=-1)
 
+    def prepared(self, points, identity):
+        return points, identity
+
+    def deform_prepared(self, prepared, z):
+        return self.deform(*prepared, z)
+
     def anchors(self, identity):
         return torch.zeros(39, 3)
 

@@ -163,7 +163,6 @@ def red(window: WindowDriver) -> int:
 def open_film(window: WindowDriver, film) -> None:
     window.wait_for_picture()
     window.click(*SOURCE_FIELD)
-    time.sleep(0.3)  # as a person would
     window.key("ctrl+a")
     window.type(str(film / "film.npz"))
     window.key("Return")

@@ -90,8 +90,12 @@ class WindowDriver:
         self.xdotool("mouseup", "1")
 
     def key(self, *keys: str) -> None:
+        """Press and release each, as long as a quick hand holds it: what comes and goes between two
+        drawings is not always seen."""
         for key in keys:
-            self.xdotool("key", key)
+            self.xdotool("keydown", key)
+            time.sleep(0.06)
+            self.xdotool("keyup", key)
             time.sleep(0.05)
 
     def type(self, text: str) -> None:
