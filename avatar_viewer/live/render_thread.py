@@ -191,7 +191,7 @@ class RenderThread:
         assert source is not None
         self._publish(status=f"Loading {source}")
         try:
-            avatar = self._load(source, partial(self._report_loading, source), self.notify)
+            avatar = self._loaded(source)
             info, expressions = avatar.info, avatar.expressions
         except RenderCancelled:
             return
@@ -209,6 +209,11 @@ class RenderThread:
                 **{"status": "", "frame": None, "thumbnails": ()},
                 **{"other": None, "other_source": None},
             )
+
+    def _loaded(self, source: str) -> Renderable:
+        # Also in the middle of a drag, for networks are made for as many threads as there are now.
+        self.cores.share(moving=False)
+        return self._load(source, partial(self._report_loading, source), self.notify)
 
     def _report_loading(self, source: str, stage: str) -> None:
         if self._interrupted():
@@ -297,7 +302,7 @@ class RenderThread:
         assert source is not None
         self._publish(status=f"Loading {source}")
         try:
-            avatar = self._load(source, partial(self._report_loading, source), self.notify)
+            avatar = self._loaded(source)
         except RenderCancelled:
             return
         except Exception as error:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from avatar_viewer.stages import ExpressionCode
 
 PICTURE_PX = 40
+REGISTRY = "library pictures"
 TO_THE_END = -1.0
 """As Dear PyGui's place to scroll to."""
 
@@ -47,7 +48,9 @@ class LibraryList:
         self._selectables: list[tuple[int | str, Entry]] = []
         self._marked: Entry | None = None
         self._pictures: dict[ExpressionCode, int | str] = {}
-        self._registry = dpg.add_texture_registry()
+        if dpg.does_item_exist(REGISTRY):  # of the column before this one
+            dpg.delete_item(REGISTRY)
+        self._registry = dpg.add_texture_registry(tag=REGISTRY)
         with dpg.theme() as centred, dpg.theme_component(dpg.mvSelectable):
             dpg.add_theme_style(dpg.mvStyleVar_SelectableTextAlign, 0, 0.5)
         self.window = dpg.add_child_window(width=width_px, height=height_px, border=True)

@@ -55,7 +55,7 @@ class Rhythm:
         """Something happens, so more may follow."""
         self._awake_until_s = time.perf_counter() + AWAKE_S
 
-    def pause(self, drawing_s: float, pictures_come: bool = False) -> None:
+    def pause(self, drawing_s: float, pictures_come: bool) -> None:
         """Wait until the window is due after a drawing of so long, or there is something new."""
         now_s = time.perf_counter()
         at_rest = now_s > self._awake_until_s

@@ -318,15 +318,26 @@ def test_a_window_that_the_processor_draws_has_a_core_while_somebody_drags(windo
             threads[request.exact_head] = torch.get_num_threads()
             return super().render(request, cancelled)
 
-    live = RenderThread(lambda source, progress, notify: Counting())
+    loading = []
+
+    def load_and_count(source, progress, notify):
+        loading.append(torch.get_num_threads())
+        return Counting()
+
+    live = RenderThread(load_and_count)
     live.cores.window_needs_one = window_needs_one
     live.load("first")
     live.wait(lambda state: state.info is not None, TIMEOUT_S)
     for seed, dragging in ((1, False), (2, True), (3, False)):
         live.submit(request(seed), dragging=dragging)
         frame_of(live, seed, preview=dragging)
+    live.submit(request(4), dragging=True)
+    frame_of(live, 4, preview=True)
+    live.load("second")
+    live.wait(lambda state: state.source == "second", TIMEOUT_S)
     live.stop()
     cores = torch.get_num_threads()
+    assert loading == [cores, cores]
     spared = min(cores - 1, 1) if window_needs_one else 0
     assert threads == {True: cores, False: cores - spared}
 
