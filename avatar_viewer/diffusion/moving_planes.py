@@ -1,146 +1,35 @@
-"""Learned features of what keeps no place on the head's surface: irises and teeth.
-
-They lie on sheets of their own, a little behind the surface, that move as rigid parts. A pixel sees
-a place of a sheet where its ray meets it, so each keeps its features from every side.
-"""
+"""What moves otherwise than the head's surface: irises, teeth, tongue."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from avatar_viewer.diffusion.conditioning import Patch
+from avatar_viewer.diffusion.sheets import (
+    Frame,
+    Part,
+    PlacedSheet,
+    Sheet,
+    Sighting,
+    Surroundings,
+    see,
+    shown,
+)
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import GBuffer, Rays
 
-Bundle = tuple[Tensor, Tensor]
-"""Origins and directions [N,3] of rays; depth along them is that of the G-buffer."""
-
-
-class Frame(NamedTuple):
-    """Where a sheet is, in radii around the centre of its surroundings."""
-
-    origin: Tensor
-    """[3]."""
-    head_from_frame: Tensor
-    """[3,3], a rotation."""
-
-
-class Surroundings(NamedTuple):
-    """The part of the head where sheets are looked for."""
-
-    centre: Sequence[float]
-    """Canonical, world units, as is the radius."""
-    radius: float
-    reach: float
-    """How far from the centre, in radii, a pixel's place may be."""
-    behind: float
-    """How far behind that place, in radii, it sees sheets; less than 0: how far before."""
-
-
-class Sheet(nn.Module):
-    """Features on z = front - bend · (x², y²), which is seen from before."""
-
-    def __init__(
-        self, channels: int, resolution: int, aspect: float, front: float, bend: tuple[float, float]
-    ) -> None:
-        """It reaches from -aspect to aspect in x and from -1 to 1 in y."""
-        super().__init__()
-        self.aspect = aspect
-        self.plane = nn.Parameter(torch.zeros(channels, resolution, resolution))
-        self.front = nn.Parameter(torch.tensor(front))
-        self.bend = nn.Parameter(torch.tensor(bend))
-
-    def forward(self, rays: Bundle, farthest: Tensor) -> tuple[Tensor, Tensor]:
-        """[N,channels] where rays meet the sheet nearer than `farthest` [N], elsewhere zero; and
-        whether they do."""
-        origin, direction = rays
-        meet = nearest_hit(rays, self.front, self.bend)
-        # Nothing infinite may reach what is learned, not even times zero.
-        near = meet < farthest
-        x, y, _ = (origin + torch.where(near, meet, 0)[:, None] * direction).unbind(1)
-        place = torch.stack([x / self.aspect, y], dim=1)
-        features = functional.grid_sample(self.plane[None], place[None, None], align_corners=False)
-        seen = near & (place.abs() < 1).all(dim=1)
-        return features[0, :, 0].T * seen[:, None], seen
-
-
-def nearest_hit(rays: Bundle, front: Tensor, bend: Tensor) -> Tensor:
-    """[N] depths at which rays meet z = front - bend · (x², y²) from before, infinite where they do
-    not.
-
-    The usual quadratic, in the form that also holds for one without a square.
-    """
-    (across, z), (direction, towards) = ((ray[:, :2], ray[:, 2]) for ray in rays)
-    square = direction.square() @ bend
-    linear = towards + 2 * (across * direction) @ bend
-    constant = z - front + across.square() @ bend
-    discriminant = linear**2 - 4 * square * constant
-    meets = (discriminant > 0) & (linear < 0)
-    root = torch.where(meets, discriminant, 1.0).sqrt()
-    depth = 2 * constant / (root - linear).clamp(min=1e-6)
-    return torch.where(meets & (depth > 0), depth, torch.inf)
-
-
-PlacedSheet = tuple[Sheet, Frame]
-
-
-class Part(NamedTuple):
-    """A part of the head, and what it may uncover."""
-
-    around: Surroundings
-    sheets: Sequence[PlacedSheet]
-
-
-class Sighting(NamedTuple):
-    """What a picture's pixels see of a part's sheets."""
-
-    pixels: Tensor
-    """[N] int64, the pixels that could see one."""
-    features: Sequence[Tensor]
-    """[N,channels] of each sheet, zero where it is not seen."""
-    sees: Sequence[Tensor]
-    """[N] bool, for each sheet whether it is seen."""
-
-
-def see(gbuffer: GBuffer, rays: Rays, parts: Sequence[Part]) -> list[Sighting]:
-    """What pixels see whose canonical places are within reach of a part, in each of the three
-    coordinates; where nothing is learned, a CPU leaves out those that see none of the sheets."""
-    if gbuffer.mask.device.type == "cpu" and not torch.is_grad_enabled():
-        from avatar_viewer.diffusion import sheet_kernel
-
-        return sheet_kernel.see(gbuffer, rays, parts)
-    return [plain_see(gbuffer, rays, part) for part in parts]
-
-
-def plain_see(gbuffer: GBuffer, rays: Rays, part: Part) -> Sighting:
-    """`see` of one part, in plain torch: any device, differentiable."""
-    around, sheets = part
-    centre = gbuffer.canonical.new_tensor(around.centre)
-    offset = gbuffer.canonical - centre
-    near = gbuffer.mask & (offset.abs() < around.reach * around.radius).all(dim=-1)
-    pixels = near.flatten().nonzero().squeeze(1)
-    start = ((rays.origin - centre) / around.radius).expand(len(pixels), 3)
-    direction = rays.direction.flatten(0, 1)[pixels]
-    farthest = gbuffer.depth.flatten()[pixels] / around.radius + around.behind
-    features, sees = zip(
-        *(
-            sheet(((start - origin) @ turn, direction @ turn), farthest)
-            for sheet, (origin, turn) in sheets
-        ),
-        strict=True,
-    )
-    return Sighting(pixels, features, sees)
+Moving = tuple[Tensor, Tensor]
+"""Rows of a linear map from z_exp: weights [3,E] and biases [3] of a shift in radii."""
 
 
 class EyeSheets(nn.Module):
     """Irises, which turn with the gaze about the eyes' centres."""
 
     RESOLUTION = 64
+    REACH = (1.3, 1.3, 1.3)
     BEHIND = 0.3
     """How far, in radii, a sheet may lie behind the surface, which is itself that of the eye."""
 
@@ -151,7 +40,7 @@ class EyeSheets(nn.Module):
         self.channels, self.centres, self.radius = channels, centres, radius
         # An eyeball's: 12 mm where the radius is 15 mm.
         self.sheets = nn.ModuleList(
-            Sheet(channels, self.RESOLUTION, 1.0, 0.8, (0.6, 0.6)) for _ in centres
+            Sheet(channels, self.RESOLUTION, (1.0, 1.0), 0.8, (0.6, 0.6)) for _ in centres
         )
         self.turn = nn.Linear(GAZE_DIM, GAZE_DIM)
         """Yaw and pitch of each eye's gaze, from -1..1 to radians."""
@@ -168,10 +57,11 @@ class EyeSheets(nn.Module):
         angles = self.turn(code[-GAZE_DIM:].to(self.turn.weight)).view(-1, 2)
         for sheet, centre, (yaw, pitch) in zip(self.sheets, self.centres, angles, strict=True):
             assert isinstance(sheet, Sheet)
-            around = Surroundings(centre, self.radius, reach=1.3, behind=self.BEHIND)
+            around = Surroundings(centre, self.radius, self.REACH)
             # A positive pitch looks up, which turns z towards y.
             turn = _turned_about_y(yaw) @ _turned_about_x(-pitch)
-            parts.append(Part(around, [(sheet, Frame(turn.new_zeros(3), turn))]))
+            frame = Frame(turn.new_zeros(3), turn)
+            parts.append(Part(around, [PlacedSheet(sheet, frame, self.BEHIND)]))
         return parts
 
     def patch(self, seen: Sequence[Sighting]) -> Patch:
@@ -182,10 +72,10 @@ class EyeSheets(nn.Module):
 
 class MouthSheets(nn.Module):
     """The two rows of teeth, which lips uncover: the upper one keeps its place on the skull, the
-    lower one moves with the jaw."""
+    lower one moves with the jaw. A pixel sees both rows, whichever hides the other."""
 
     RESOLUTION = 96
-    REACH = 5.0
+    REACH = (5.0, 5.0, 5.0)
     """How far, in radii, the mouth's inner wall may be from the teeth."""
     BEFORE = 0.5
     """How far, in radii, teeth lie before that wall at least: skin around the lips, which falls
@@ -197,15 +87,25 @@ class MouthSheets(nn.Module):
         """The rows reach 2 `radius` to the sides of the teeth's `centre`, and one up and down;
         world units."""
         super().__init__()
-        self.centre, self.radius = centre, radius
+        self.channels, self.centre, self.radius = channels, centre, radius
         # Bent like the dental arch.
         self.upper, self.lower = (
-            Sheet(channels, self.RESOLUTION, 2.0, 0.0, (0.35, 0.15)) for _ in range(2)
+            Sheet(channels, self.RESOLUTION, (2.0, 1.0), 0.0, (0.35, 0.15)) for _ in range(2)
         )
         self.jaw = nn.Linear(expression_dim, 4)
         """z_exp -> the jaw's shift in radii, and its pitch in radians about the teeth's centre."""
         nn.init.zeros_(self.jaw.weight)
         nn.init.zeros_(self.jaw.bias)
+
+    @property
+    def features(self) -> int:
+        """Channels of its patch."""
+        return 2 * self.channels + 1
+
+    @property
+    def shifts(self) -> tuple[Moving, ...]:
+        """What moves with the jaw, to begin with."""
+        return ((self.jaw.weight[:3], self.jaw.bias[:3]),)
 
     def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Patch:
         """A G-buffer, the rays of its pixels and its code [E] -> [N,2*channels + 1] around the
@@ -214,17 +114,107 @@ class MouthSheets(nn.Module):
 
     def parts(self, code: Tensor) -> list[Part]:
         """The mouth by a code [E], of which all but the gaze counts."""
-        around = Surroundings(self.centre, self.radius, self.REACH, behind=-self.BEFORE)
+        around = Surroundings(self.centre, self.radius, self.REACH)
         motion = self.jaw(code[:-GAZE_DIM].to(self.jaw.weight))
         skull = Frame(torch.zeros_like(motion[:3]), torch.eye(3).to(motion))
         jaw = Frame(motion[:3], _turned_about_x(motion[3]))
-        return [Part(around, [(self.upper, skull), (self.lower, jaw)])]
+        rows = ((self.upper, skull), (self.lower, jaw))
+        return [Part(around, [PlacedSheet(*row, behind=-self.BEFORE) for row in rows])]
 
     def patch(self, seen: Sequence[Sighting]) -> Patch:
         """[N,2*channels + 1] of what is seen of `parts`."""
         (mouth,) = seen
-        sees = (mouth.sees[0] | mouth.sees[1])[:, None]
+        sees = (mouth.depths[0].isfinite() | mouth.depths[1].isfinite())[:, None]
         return Patch(mouth.pixels, torch.cat([*mouth.features, sees], dim=1))
+
+
+class LayeredMouth(nn.Module):
+    """Teeth, tongue, and the dark behind them: sheets that hide each other, as things do.
+
+    The upper row keeps its place on the skull; the lower row and the tongue move with the
+    expression. Each sheet learns how opaque it is at each place, so that a pixel shows what lies
+    nearest. The dark has no place of its own: its sheet is coarse.
+    """
+
+    RESOLUTION, COARSE = 96, 12
+    REACH = (1.9, 2.4, 5.0)
+    """As of `MouthSheets`, but no cheeks, which some expressions pull back behind the teeth."""
+    TONGUE_BEFORE = 0.4
+    """How far, in radii, a tongue lies before what it hides at least: lips too, when it is put
+    out."""
+
+    def __init__(
+        self, channels: int, expression_dim: int, centre: Sequence[float], radius: float
+    ) -> None:
+        """The rows reach 3 `radius` to the sides of the teeth's `centre`, and 1.2 up and down;
+        world units."""
+        super().__init__()
+        self.channels, self.centre, self.radius = channels, centre, radius
+        fine, coarse, features = self.RESOLUTION, self.COARSE, channels + 1
+        # Bent like the dental arch; a tongue's tip; a wide wall behind both.
+        self.upper, self.lower = (
+            Sheet(features, fine, (3.0, 1.2), 0.0, (0.35, 0.15)) for _ in range(2)
+        )
+        self.tongue = Sheet(features, fine // 2, (1.6, 1.5), -0.8, (0.6, 1.0))
+        self.back = Sheet(features, coarse, (4.0, 4.0), -1.5, (0.35, 0.0))
+        self.motion = nn.Linear(expression_dim, 8)
+        """z_exp -> of the jaw and of the tongue, a shift in radii and a pitch in radians about the
+        teeth's centre."""
+        nn.init.zeros_(self.motion.weight)
+        nn.init.zeros_(self.motion.bias)
+        with torch.no_grad():
+            # The last feature is opacity, before a sigmoid: at first the dark is almost opaque.
+            self.tongue.plane[-1], self.back.plane[-1] = -1.0, 4.0
+            # A tongue at rest lies below the upper teeth.
+            self.motion.bias[5] = -0.8
+
+    @property
+    def features(self) -> int:
+        """Channels of its patch."""
+        return self.channels + 2
+
+    @property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """All of them."""
+        return self.upper, self.lower, self.back, self.tongue
+
+    @property
+    def shifts(self) -> tuple[Moving, ...]:
+        """What moves with the jaw, to begin with."""
+        return tuple(
+            (self.motion.weight[at], self.motion.bias[at]) for at in (slice(0, 3), slice(4, 7))
+        )
+
+    def forward(self, gbuffer: GBuffer, rays: Rays, code: Tensor) -> Patch:
+        """A G-buffer, the rays of its pixels and its code [E] -> [N,channels + 2] around the mouth:
+        features of what is nearest, how opaque it is, and 1 where the mouth's inside is seen."""
+        return self.patch(see(gbuffer, rays, self.parts(code)))
+
+    def parts(self, code: Tensor) -> list[Part]:
+        """The mouth by a code [E], of which all but the gaze counts."""
+        motion = self.motion(code[:-GAZE_DIM].to(self.motion.weight))
+        skull = Frame(torch.zeros_like(motion[:3]), torch.eye(3).to(motion))
+        jaw, tongue = (Frame(m[:3], _turned_about_x(m[3])) for m in motion.split(4))
+        within = -MouthSheets.BEFORE
+        sheets = [
+            PlacedSheet(self.upper, skull, within),
+            PlacedSheet(self.lower, jaw, within),
+            PlacedSheet(self.back, skull, within),
+            PlacedSheet(self.tongue, tongue, -self.TONGUE_BEFORE),
+        ]
+        return [Part(Surroundings(self.centre, self.radius, self.REACH), sheets)]
+
+    def patch(self, seen: Sequence[Sighting]) -> Patch:
+        """[N,channels + 2] of what is seen of `parts`."""
+        (mouth,) = seen
+        features, depths = torch.stack(list(mouth.features), 1), torch.stack(list(mouth.depths), 1)
+        seen_at_all = depths.isfinite()
+        visible = shown(features[..., -1].sigmoid() * seen_at_all, depths)
+        blended = (features[..., :-1] * visible[..., None]).sum(dim=1)
+        tongue = visible[:, -1] > 0.5
+        inside = seen_at_all[:, :-1].any(dim=1) | tongue
+        opacity = visible.sum(dim=1, keepdim=True)
+        return Patch(mouth.pixels, torch.cat([blended, opacity, inside[:, None]], dim=1))
 
 
 def _turned_about_x(angle: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from avatar_viewer.diffusion.conditioning import (
     plain_folded_control,
 )
 from avatar_viewer.diffusion.doubling import Doubling
-from avatar_viewer.diffusion.moving_planes import EyeSheets, MouthSheets, see
+from avatar_viewer.diffusion.moving_planes import EyeSheets, LayeredMouth, MouthSheets, see
 from avatar_viewer.diffusion.triplane import TriPlane
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.nphm import GAZE_DIM
@@ -67,6 +67,7 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
         mouth_channels: int = 0,
         mouth_centre: tuple[float, float, float] = (0.0, -0.13, 0.33),
         mouth_radius: float = 0.08,
+        mouth_layers: bool = False,
         alpha: bool = False,
         box_min: tuple[float, float, float] = (-1.0, -1.0, -1.0),
         box_max: tuple[float, float, float] = (1.0, 1.0, 1.0),
@@ -88,8 +89,9 @@ class RiggedDecoder(ModelMixin, ConfigMixin):
             self.eyes = EyeSheets(eye_channels, eye_centres, eye_radius)
         if mouth_channels > 0:
             expression_dim = code_dim - GAZE_DIM
-            self.mouth = MouthSheets(mouth_channels, expression_dim, mouth_centre, mouth_radius)
-        mouth_features = 2 * mouth_channels + 1 if mouth_channels > 0 else 0
+            kind = LayeredMouth if mouth_layers else MouthSheets
+            self.mouth = kind(mouth_channels, expression_dim, mouth_centre, mouth_radius)
+        mouth_features = self.mouth.features if self.mouth is not None else 0
         moving = [count for count in (eye_channels, mouth_features) if count > 0]
         self.pixel_channels = [GEOMETRY_CHANNELS + self.triplane.features, *moving]
         """Of the surface everywhere, then of the eyes and of the mouth where there are any."""

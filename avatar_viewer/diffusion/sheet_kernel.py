@@ -1,7 +1,7 @@
 """What pixels see of sheets of features, for the CPU, in one pass over a picture and few more over
 the pixels that are found.
 
-It answers what the plain version in `moving_planes` does, to rounding; that one takes the pixels
+It answers what the plain version in `sheets` does, to rounding; that one takes the pixels
 of each part of the head from the picture anew, and spends most of its time on calls of torch.
 """
 
@@ -15,13 +15,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from avatar_viewer.diffusion.moving_planes import (
-    Part,
-    PlacedSheet,
-    Sheet,
-    Sighting,
-    Surroundings,
-)
+from avatar_viewer.diffusion.sheets import Part, PlacedSheet, Sheet, Sighting, Surroundings
 from avatar_viewer.raster.bands import in_bands
 from avatar_viewer.stages import GBuffer, Rays
 
@@ -30,7 +24,7 @@ SLACK = 0.01
 
 
 def see(gbuffer: GBuffer, rays: Rays, parts: Sequence[Part]) -> list[Sighting]:
-    """As `moving_planes.plain_see`, without most of the pixels that see no sheet."""
+    """As `sheets.plain_see`, without most of the pixels that see no sheet."""
     if not parts:
         return []
     mask = gbuffer.mask.contiguous().numpy()
@@ -58,14 +52,14 @@ def see(gbuffer: GBuffer, rays: Rays, parts: Sequence[Part]) -> list[Sighting]:
     for number, (part, end) in enumerate(zip(parts, ends, strict=True)):
         pixels = near[bits & (1 << number) != 0]
         own = [(limits[number], sight) for sight in sights[end - len(part.sheets) : end]]
-        features, sees = zip(
+        features, depths = zip(
             *(
-                _sampled(sheet, pixels, of_pixels, place)
-                for (sheet, _), place in zip(part.sheets, own, strict=True)
+                _sampled(placed.sheet, pixels, of_pixels, place)
+                for placed, place in zip(part.sheets, own, strict=True)
             ),
             strict=True,
         )
-        sightings.append(Sighting(torch.from_numpy(pixels), features, sees))
+        sightings.append(Sighting(torch.from_numpy(pixels), features, depths))
     return sightings
 
 
@@ -75,38 +69,40 @@ def _sampled(
     of_pixels: tuple[np.ndarray, np.ndarray],
     place: tuple[np.ndarray, np.ndarray],
 ) -> tuple[Tensor, Tensor]:
-    """What pixels [N] see of a sheet: features [N,C], and whether they see it."""
+    """What pixels [N] see of a sheet: features [N,C], and at what depth in radii."""
     plane = sheet.plane.detach().to(torch.float32).contiguous().numpy()
-    features, meets = np.zeros((len(pixels), len(plane)), np.float32), np.zeros(len(pixels), bool)
-    _sample((features, meets), pixels, of_pixels, place, plane)
-    return torch.from_numpy(features), torch.from_numpy(meets)
+    features = np.zeros((len(pixels), len(plane)), np.float32)
+    depths = np.full(len(pixels), np.inf, np.float32)
+    _sample((features, depths), pixels, of_pixels, place, plane)
+    return torch.from_numpy(features), torch.from_numpy(depths)
 
 
 def _limits(part: Part) -> list[float]:
-    """[7]: the centre, how far in world units a place may be from it, the radius, how far in radii
-    sheets may lie behind it, and how far from the centre a ray may pass that meets one."""
-    centre, radius, reach, behind = part.around
-    return [*centre, reach * radius, radius, behind, max(map(_extent, part.sheets))]
+    """[8]: the centre, how far in world units a place may be from it in x, y and z, the radius, and
+    how far in radii from the centre a ray may pass that meets a sheet."""
+    centre, radius, reach = part.around
+    reaches = (radius * along for along in reach)
+    return [*centre, *reaches, radius, max(map(_extent, part.sheets))]
 
 
 def _extent(placed: PlacedSheet) -> float:
     """The distance of a sheet's farthest place from the centre of its surroundings, in radii."""
-    sheet, (origin, _) = placed
+    sheet, origin = placed.sheet, placed.frame.origin
     front, (bend_x, bend_y) = sheet.front.item(), sheet.bend.tolist()
-    x, y = sheet.aspect * (1 + SLACK), 1 + SLACK
+    x, y = (half * (1 + SLACK) for half in sheet.half_size)
     # Depth along the sheet's axis is largest in size at one of these four.
     z = max(abs(front - bend_x * x**2 * i - bend_y * y**2 * j) for i in (0, 1) for j in (0, 1))
     return float(origin.norm()) + math.hypot(x, y, z) + SLACK
 
 
 def _sight(origin: np.ndarray, around: Surroundings, placed: PlacedSheet) -> list[float]:
-    """[16]: a sheet's front, bend and aspect, and in its frame the rays' origin and the turn of
-    directions."""
-    sheet, (of_sheet, head_from_sheet) = placed
+    """[18]: a sheet's front and bend, in its frame the rays' origin and the turn of directions, its
+    half size, and how far in radii behind the surface it is seen."""
+    sheet, (of_sheet, head_from_sheet), behind = placed
     turn = head_from_sheet.detach().double().numpy()
     start = ((origin - around.centre) / around.radius - of_sheet.detach().double().numpy()) @ turn
-    bend = sheet.bend.detach().tolist()
-    return [sheet.front.item(), *bend, *start.tolist(), *turn.ravel().tolist(), sheet.aspect]
+    curve = [sheet.front.item(), *sheet.bend.detach().tolist()]
+    return [*curve, *start.tolist(), *turn.ravel().tolist(), *sheet.half_size, behind]
 
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
@@ -130,12 +126,12 @@ def _find(answers, seen, rays_and_parts, band):
             for part in range(np.uintp(len(limits))):
                 if _is_near(canonical, y, x, limits, part):
                     ray = _vector(directions, y, x)
-                    farthest = depth[y, x] / limits[part, 4] + limits[part, 5] + SLACK
+                    surface = depth[y, x] / limits[part, 6] + SLACK
                     if _passes(origin, ray, limits, part):
                         for number in range(first, ends[part]):
                             at, across, up = _met(sights[number], ray)
                             on_sheet = (abs(across) < 1 + SLACK) & (abs(up) < 1 + SLACK)
-                            if on_sheet & (at < farthest):
+                            if on_sheet & (at < surface + sights[number, 17]):
                                 of_pixel |= np.uint8(1 << part)
                 first = ends[part]
             if of_pixel:
@@ -152,11 +148,11 @@ def _vector(picture, y, x):
 @_compiled
 def _is_near(canonical, y, x, limits, part):
     """Whether a pixel's place is within reach of a part."""
-    place, reach = _vector(canonical, y, x), limits[part, 3]
+    place = _vector(canonical, y, x)
     return (
-        abs(place[0] - limits[part, 0]) < reach
-        and abs(place[1] - limits[part, 1]) < reach
-        and abs(place[2] - limits[part, 2]) < reach
+        abs(place[0] - limits[part, 0]) < limits[part, 3]
+        and abs(place[1] - limits[part, 1]) < limits[part, 4]
+        and abs(place[2] - limits[part, 2]) < limits[part, 5]
     )
 
 
@@ -166,13 +162,13 @@ def _passes(origin, ray, limits, part):
     x, y, z = origin[0] - limits[part, 0], origin[1] - limits[part, 1], origin[2] - limits[part, 2]
     along = x * ray[0] + y * ray[1] + z * ray[2]
     square = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
-    reach = limits[part, 6] * limits[part, 4]
+    reach = limits[part, 7] * limits[part, 6]
     return (x * x + y * y + z * z - reach * reach) * square < along * along
 
 
 @_compiled
 def _met(sight, ray):
-    """Where a ray meets a sheet's surface, as `moving_planes.nearest_hit` has it: its depth in
+    """Where a ray meets a sheet's surface, as `sheets.nearest_hit` has it: its depth in
     radii, infinite if it does not, and the place in x and y, from -1 to 1 on the sheet."""
     front, bend_x, bend_y = sight[0], sight[1], sight[2]
     x, y, z = sight[3], sight[4], sight[5]
@@ -188,13 +184,13 @@ def _met(sight, ray):
     at = 2 * constant / max(math.sqrt(discriminant) - linear, 1e-6)
     if not at > 0:
         return np.inf, np.inf, np.inf
-    return at, (x + at * across) / sight[15], y + at * upward
+    return at, (x + at * across) / sight[15], (y + at * upward) / sight[16]
 
 
 @_compiled
 def _sample(answers, pixels, of_pixels, place, plane):
-    """What pixels see of one sheet: bilinear samples of its plane, and whether they see it."""
-    features, meets = answers
+    """What pixels see of one sheet: bilinear samples of its plane, and its depth in radii."""
+    features, depths = answers
     directions, depth = of_pixels
     limits, sight = place
     height, width = plane.shape[1:]
@@ -202,9 +198,9 @@ def _sample(answers, pixels, of_pixels, place, plane):
         pixel = pixels[n]
         ray = (directions[pixel, 0], directions[pixel, 1], directions[pixel, 2])
         at, across, up = _met(sight, ray)
-        if not (at < depth[pixel] / limits[4] + limits[5] and abs(across) < 1 and abs(up) < 1):
+        if not (at < depth[pixel] / limits[6] + sight[17] and abs(across) < 1 and abs(up) < 1):
             continue
-        meets[n] = True
+        depths[n] = at
         column, row = ((across + 1) * width - 1) / 2, ((up + 1) * height - 1) / 2
         left, top = math.floor(column), math.floor(row)
         for i in range(max(top, 0), min(top + 2, height)):

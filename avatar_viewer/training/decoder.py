@@ -24,7 +24,7 @@ from avatar_viewer.data.check import check_data
 from avatar_viewer.data.person import person_of
 from avatar_viewer.device import best_compute
 from avatar_viewer.diffusion.autoencoder import pixels_per_latent, to_uint8
-from avatar_viewer.diffusion.moving_planes import MouthSheets
+from avatar_viewer.diffusion.moving_planes import LayeredMouth, MouthSheets
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.mesh_cache import HeadPoser
@@ -56,7 +56,8 @@ class DecoderTraining:
     """A rigged decoder's folder, which is trained on; sizes are then its."""
     features_from: Path | None = None
     """A rigged decoder's folder whose planes, sheets and convolutions of the same sizes are trained
-    on, with fewer `blocks` the first ones, while convolutions of other sizes begin anew."""
+    on, with fewer `blocks` the first ones, while convolutions of other sizes begin anew, and so
+    does a mouth of another kind or size."""
     batch_size: int = 1
     """Whole pictures."""
     crop_px: int = 256
@@ -72,7 +73,10 @@ class DecoderTraining:
     """Features that turn with the gaze; 0 for head models with another origin or other axes than
     the project's own."""
     mouth_channels: int = 4
-    """Features of each row of teeth; 0 as above."""
+    """Features of teeth, and of the tongue; 0 as above."""
+    mouth_layers: bool = True
+    """Whether teeth, tongue and the dark behind hide each other; else each pixel sees both rows of
+    teeth, and nothing more."""
     alpha: bool = True
     """Whether opacity is learned too, so that the picture can stand on any background."""
     plane_learning_rate: float = 1e-2
@@ -120,8 +124,7 @@ def train_decoder(config: DecoderTraining) -> None:
         for split in ("train", "test")
     )
     places = _detail_places(shots)
-    begins = config.start is None and config.features_from is None
-    if begins and decoder.mouth is not None:
+    if decoder.mouth is not None:
         start_jaw(decoder.mouth, avatar.head, [shots.code(index) for index in range(len(shots))])
     run = Run(config.out, _groups(decoder), config.loop, {"planes": config.plane_learning_rate})
 
@@ -135,7 +138,7 @@ def train_decoder(config: DecoderTraining) -> None:
         )
         found = _decoded(decoder, shots, windows, latents, run.device)
         loss = _loss(found.float(), truth.to(run.device), weights.to(run.device), config)
-        return loss + config.smoothness * roughness(decoder.triplane.planes)
+        return loss + config.smoothness * roughness(decoder)
 
     @torch.inference_mode()
     def sheet(path: Path) -> None:
@@ -179,6 +182,7 @@ def _build(config: DecoderTraining, avatar: Avatar) -> RiggedDecoder:
         plane_resolution=config.plane_resolution,
         eye_channels=config.eye_channels,
         mouth_channels=config.mouth_channels,
+        mouth_layers=config.mouth_layers,
         alpha=config.alpha,
         box_min=tuple(box["box_min"]),
         box_max=tuple(box["box_max"]),
@@ -192,7 +196,9 @@ def _take_features(decoder: RiggedDecoder, folder: Path) -> None:
     """Planes and sheets of another decoder, whose latents and codes are the same, and of its
     convolutions those that have the same size."""
     other = load_network(RiggedDecoder, folder)
-    for name in ("triplane", "eyes", "mouth"):
+    kinds = [(d.config["mouth_channels"], d.config["mouth_layers"]) for d in (decoder, other)]
+    same_mouth = kinds[0] == kinds[1]
+    for name in ("triplane", "eyes", "mouth") if same_mouth else ("triplane", "eyes"):
         given, taken = getattr(other, name), getattr(decoder, name)
         try:
             if taken is not None:
@@ -203,15 +209,33 @@ def _take_features(decoder: RiggedDecoder, folder: Path) -> None:
                 f"found: {one_line(error)}"
             ) from error
     own, given = decoder.state_dict(), other.state_dict()
+    if not same_mouth:
+        _take_columns(decoder, other)
     fitting = {n: w for n, w in given.items() if n in own and own[n].shape == w.shape}
     decoder.load_state_dict(fitting, strict=False)
 
 
+@torch.no_grad()
+def _take_columns(decoder: RiggedDecoder, other: RiggedDecoder) -> None:
+    """Of the convolutions of what pixels see, the columns of surface and eyes."""
+    before_mouth = -1 if decoder.mouth is not None else None
+    kept = sum(decoder.pixel_channels[:before_mouth])
+    for name in ("surface", "texture"):
+        own, given = (
+            getattr(d, name).weight.unflatten(1, (d.config["fold"] ** 2, -1))
+            for d in (decoder, other)
+        )
+        if own.shape[:2] == given.shape[:2]:
+            own[:, :, :kept] = given[:, :, :kept]
+
+
 def _groups(decoder: RiggedDecoder) -> dict[str, nn.Module]:
-    """What learns at a pace of its own: texels are seldom seen, and each step moves only some."""
-    named = list(decoder.named_parameters())
-    planes = [p for name, p in named if name.endswith((".plane", ".planes"))]
-    rest = [p for name, p in named if not name.endswith((".plane", ".planes"))]
+    """What learns at a pace of its own: texels are seldom seen, and each step moves only some; and
+    what moves in the mouth has a long way from where it starts."""
+    planes, rest = [], []
+    for name, parameter in decoder.named_parameters():
+        fast = name.endswith((".plane", ".planes")) or name.startswith("mouth.motion.")
+        (planes if fast else rest).append(parameter)
     return {"planes": nn.ParameterList(planes), "rest": nn.ParameterList(rest)}
 
 
@@ -288,13 +312,16 @@ def _weights(places: Tensor, config: DecoderTraining, size_px: int) -> Tensor:
 
 
 @torch.no_grad()
-def start_jaw(mouth: MouthSheets, poser: HeadPoser, expressions: Sequence[Tensor]) -> None:
-    """Let the lower teeth move as the chin does, for a start, by the codes [E] of training frames;
-    where a head model has no chin they stay still."""
+def start_jaw(
+    mouth: MouthSheets | LayeredMouth, poser: HeadPoser, expressions: Sequence[Tensor]
+) -> None:
+    """Let the lower teeth and the tongue move as the chin does, for a start, by the codes [E] of
+    training frames; where a head model has no chin, or they have learned to move, nothing is
+    changed."""
     offset = (poser.head.vertices - torch.tensor(mouth.centre)) / mouth.radius
     x, y, z = offset.unbind(1)
     chin = (x.abs() < 1) & (y > -2.5) & (y < -1.5) & (z > -1.5)
-    if not chin.any():
+    if not chin.any() or any(weight.any() for weight, _ in mouth.shifts):
         return
     canonical = poser.head.vertices[chin]
     codes = torch.stack([code[:-GAZE_DIM] for code in expressions])
@@ -305,9 +332,10 @@ def start_jaw(mouth: MouthSheets, poser: HeadPoser, expressions: Sequence[Tensor
     # Ridge regression: codes have more numbers than jaws have motions.
     centred = codes - codes.mean(dim=0)
     ridge = 0.1 * centred.square().mean() * torch.eye(codes.shape[1])
-    weight = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ shifts)
-    mouth.jaw.weight[:3] = weight.T
-    mouth.jaw.bias[:3] = shifts.mean(dim=0) - codes.mean(dim=0) @ weight
+    found = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ shifts)
+    for weight, bias in mouth.shifts:
+        weight.copy_(found.T)
+        bias.add_(shifts.mean(dim=0) - codes.mean(dim=0) @ found)
 
 
 def _loss(found: Tensor, truth: Tensor, weight: Tensor, config: DecoderTraining) -> Tensor:
@@ -325,6 +353,13 @@ def _loss(found: Tensor, truth: Tensor, weight: Tensor, config: DecoderTraining)
     return loss
 
 
-def roughness(planes: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring texels (total variation) of planes [3,C,R,R]."""
-    return planes.diff(dim=2).abs().mean() + planes.diff(dim=3).abs().mean()
+def roughness(decoder: RiggedDecoder) -> Tensor:
+    """Mean absolute difference of neighbouring texels (total variation) of a decoder's planes, and
+    of its mouth's sheets where they hide each other."""
+    planes = [decoder.triplane.planes]
+    if isinstance(decoder.mouth, LayeredMouth):
+        planes += [sheet.plane for sheet in decoder.mouth.sheets]
+    return sum(
+        (p.diff(dim=-2).abs().mean() + p.diff(dim=-1).abs().mean() for p in planes),
+        planes[0].new_zeros(()),
+    )

@@ -7,8 +7,10 @@ from copy import deepcopy
 import pytest
 import torch
 from tiny import fill_zero_layers
+from torch import nn
 
 from avatar_viewer.diffusion.conditioning import plain_folded_control
+from avatar_viewer.diffusion.moving_planes import LayeredMouth
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder, Surface
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.stages import GBuffer, Rays
@@ -33,12 +35,15 @@ def build(**sizes: int) -> RiggedDecoder:
         **given,
     )
     fill_zero_layers(decoder)
+    if isinstance(decoder.mouth, LayeredMouth):
+        for sheet in decoder.mouth.sheets:
+            nn.init.normal_(sheet.plane)
     return decoder.eval()
 
 
-@pytest.fixture
-def decoder() -> RiggedDecoder:
-    return build()
+@pytest.fixture(params=[False, True], ids=["rows", "layers"])
+def decoder(request: pytest.FixtureRequest) -> RiggedDecoder:
+    return build(mouth_layers=request.param)
 
 
 def scene() -> tuple[GBuffer, Rays]:
@@ -48,7 +53,7 @@ def scene() -> tuple[GBuffer, Rays]:
     places = torch.rand(SIZE, SIZE, 3, generator=generator) * 2 - 1
     places[..., 2] = places[..., 2] * 0.3 - 0.6
     around = (torch.rand(16, 16, 3, generator=generator) - 0.5) * torch.tensor([0.1, 0.1, 0.0])
-    places[:16, :16] = torch.tensor(MOUTH) + around - torch.tensor([0.0, 0.0, 0.15])
+    places[:16, :16] = torch.tensor(MOUTH) + around - torch.tensor([0.0, 0.0, 0.25])
     for eye, columns in zip(EYES, (slice(0, 16), slice(48, 64)), strict=True):
         places[48:, columns] = torch.tensor(eye) + around + torch.tensor([0.0, 0.0, 0.04])
     mask = torch.rand(SIZE, SIZE, generator=generator) < 0.7
@@ -171,8 +176,9 @@ KINDS = pytest.mark.parametrize(
         {"fold": 1, "eye_channels": 0},
         {"eye_channels": 0, "mouth_channels": 0},
         {"plane_channels": 0},
+        {"mouth_layers": True},
     ],
-    ids=["all", "no mouth", "no eyes", "planes only", "no planes"],
+    ids=["all", "no mouth", "no eyes", "planes only", "no planes", "layered mouth"],
 )
 
 

@@ -15,7 +15,7 @@ from tiny import CODE_DIM, FLOAT32, RESOLUTION_PX, VIEW, tiny_avatar, tiny_perso
 from tiny_training import write_inputs
 
 from avatar_viewer.avatar import Avatar
-from avatar_viewer.diffusion.moving_planes import MouthSheets
+from avatar_viewer.diffusion.moving_planes import LayeredMouth, MouthSheets
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.nphm import GAZE_DIM
@@ -153,15 +153,17 @@ def test_the_rendered_layers_know_the_decoder(inputs: Path, tmp_path: Path):
 
 
 def test_roughness_is_the_planes_total_variation(inputs: Path, tmp_path: Path):
-    planes = torch.zeros(3, 2, 4, 4)
+    decoder = RiggedDecoder(plane_channels=2, plane_resolution=4, mouth_channels=1)
+    planes = decoder.triplane.planes.detach()
     planes[..., 2:] = 1.0
-    assert training.roughness(planes).item() == pytest.approx(1 / 3)
-    assert training.roughness(planes + 5 * torch.ones(3, 2, 1, 1)).item() == pytest.approx(1 / 3)
+    assert training.roughness(decoder).item() == pytest.approx(1 / 3)
+    planes += 5 * torch.ones(3, 2, 1, 1)
+    assert training.roughness(decoder).item() == pytest.approx(1 / 3)
     left = []
     for name, smoothness in (("rough", 0.0), ("smooth", 10.0)):
         train_decoder(replace(settings(inputs, tmp_path / name), smoothness=smoothness))
         avatar = Avatar.load(tmp_path / name / "avatar", compute=FLOAT32)
-        left.append(training.roughness(avatar.decoder.triplane.planes).item())
+        left.append(training.roughness(avatar.decoder).item())
     assert left[1] < 0.5 * left[0]
 
 
@@ -173,9 +175,36 @@ def test_training_on_parts_of_pictures(inputs: Path, tmp_path: Path):
     assert after < 0.5 * before
 
 
-def test_the_jaw_starts_with_the_chin():
+def test_a_mouth_of_another_kind_begins_anew(inputs: Path, tmp_path: Path):
+    first = replace(settings(inputs, tmp_path / "first", 4), mouth_layers=False)
+    train_decoder(first)
+    folder = first.out / "avatar" / "decoder"
+    layered = replace(settings(inputs, tmp_path / "layered", 1), features_from=folder)
+    frozen = replace(
+        layered, loop=replace(layered.loop, learning_rate=0.0), plane_learning_rate=0.0
+    )
+    train_decoder(frozen)
+    given, taken = (
+        load_network(RiggedDecoder, path) for path in (folder, layered.out / "avatar" / "decoder")
+    )
+    assert isinstance(given.mouth, MouthSheets) and isinstance(taken.mouth, LayeredMouth)
+    for name, weight in taken.state_dict().items():
+        if not name.startswith(("mouth.", "surface.weight", "texture.weight")):
+            assert torch.equal(weight, given.state_dict()[name]), name
+    kept = sum(taken.pixel_channels[:-1])
+    for name in ("surface", "texture"):
+        own, old = (
+            getattr(d, name).weight.unflatten(1, (d.config["fold"] ** 2, -1))
+            for d in (taken, given)
+        )
+        assert torch.equal(own[:, :, :kept], old[:, :, :kept])
+
+
+@pytest.mark.parametrize("kind", [MouthSheets, LayeredMouth])
+def test_the_jaw_starts_with_the_chin(kind: type[MouthSheets | LayeredMouth]):
     poser = tiny_avatar().head
-    mouth = MouthSheets(1, CODE_DIM - GAZE_DIM, (0.0, 0.0, 0.45), 0.2)
+    mouth = kind(1, CODE_DIM - GAZE_DIM, (0.0, 0.0, 0.45), 0.2)
+    rest = [bias.clone() for _, bias in mouth.shifts]
     torch.manual_seed(0)
     codes = 0.3 * torch.randn(30, CODE_DIM)
     training.start_jaw(mouth, poser, list(codes))
@@ -187,10 +216,16 @@ def test_the_jaw_starts_with_the_chin():
     shifts = torch.stack(
         [(poser.pose(e).vertices - poser.head.vertices)[chin].mean(dim=0) for e in expressions]
     )
-    found = mouth.jaw(codes[:, :-GAZE_DIM]) * mouth.radius
-    unexplained = (found[:, :3] - shifts).norm() / (shifts - shifts.mean(dim=0)).norm()
-    assert unexplained < 0.5
-    assert not found[:, 3].any()
+    z_exp = codes[:, :-GAZE_DIM]
+    for (weight, bias), at_rest in zip(mouth.shifts, rest, strict=True):
+        found = (z_exp @ weight.T + bias - at_rest) * mouth.radius
+        unexplained = (found - shifts).norm() / (shifts - shifts.mean(dim=0)).norm()
+        assert unexplained < 0.5
+    # What has learned to move keeps its motion.
+    mouth.shifts[0][0].detach().mul_(2.0)
+    learned = [weight.clone() for weight, _ in mouth.shifts]
+    training.start_jaw(mouth, poser, list(codes))
+    assert all(torch.equal(w, old) for (w, _), old in zip(mouth.shifts, learned, strict=True))
 
 
 @pytest.mark.parametrize(
