@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that `--help` and the window come at once.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -70,6 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         command.run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output, as `head` does, has had enough; nothing more may be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # as a program that SIGPIPE ends
     except AvatarError as error:
         if command.debug:
             traceback.print_exc()

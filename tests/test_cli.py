@@ -161,6 +161,24 @@ def test_without_a_display_a_real_process_says_so_in_one_line():
     assert "avatar-viewer render" in line
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+def test_a_reader_that_has_had_enough_ends_a_command_quietly():
+    """As `avatar-viewer evaluate ... | head` does."""
+    script = (
+        "from avatar_viewer import cli; from avatar_viewer.commands.judge import Evaluate\n"
+        "Evaluate.run = lambda self: print('line\\n' * 100_000)\n"
+        "raise SystemExit(cli.main(['evaluate', '--data', 'x', '--split', 'test']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == b"line\n"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
 def test_a_picture_carries_the_request_that_the_options_ask_for(loaded: list[str], tmp_path: Path):
     out = tmp_path / "out.png"
     words = "--pad 1 0 --azimuth -30 --elevation 12 --size 20 --steps 3 --seed 9 --show depth"

@@ -25,7 +25,7 @@ LEVELS = (
     {"diffusion"},
     {"raster"},
     {"head"},
-    {"beside", "config", "device", "files", "hub", "kept", "memory", "stages", "weights"},
+    {"beside", "config", "device", "digest", "files", "hub", "kept", "memory", "stages", "weights"},
     {"errors"},
     {"__init__"},
 )

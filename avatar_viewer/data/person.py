@@ -15,14 +15,16 @@ from torch import Tensor
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.data.check import check_data
 from avatar_viewer.data.frames import FrameRecord, HeadFrame, read_frames
-from avatar_viewer.data.head_frame import read_head_frame
+from avatar_viewer.data.head_frame import PERSON_FILE, read_head_frame
 from avatar_viewer.data.makehuman import generator_installed
 from avatar_viewer.data.meshes import read_canonical
 from avatar_viewer.data.registered import registered_points, surface_places
 from avatar_viewer.data.visual_hull import Carving, carve, cut_moving
 from avatar_viewer.diffusion.triplane import Box
+from avatar_viewer.digest import digest_of
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.expression.arkit import learn_arkit_map
+from avatar_viewer.files import make_folder
 from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, load_arkit_map, save_arkit_map
 from avatar_viewer.head.baked_expressions import bake, snapshot_codes
 from avatar_viewer.head.fit import fit_expressions
@@ -103,44 +105,62 @@ def load_person(
     extraction: Extraction | None = None,
     carving: Carving | None = None,
 ) -> Person:
-    """Extract the head, fit a code to every frame and bake them, once; then read `cache`.
+    """Extract the head, fit a code to every frame and bake them, once; without `carving` the person
+    has no hull.
 
-    Without `carving` the person has no hull.
+    All is kept below `cache`, in a folder whose name tells what it was made from, as the hull's
+    file does.
     """
     nphm = load_nphm(head)
     records = read_frames(data)
-    if not (cache / CODES_FILE).exists():
-        cache.mkdir(parents=True, exist_ok=True)
+    kept = cache / _fit_digest(data, head, records, extraction)
+    make_folder(kept)
+    if not (kept / CODES_FILE).exists():
         identity = person_identity(nphm, head, data, records)
         canonical = extract_head(nphm, identity, extraction)
-        save_canonical_head(cache / CANONICAL_HEAD_FILE, canonical, identity)
+        save_canonical_head(kept / CANONICAL_HEAD_FILE, canonical, identity)
         codes = fit_codes(nphm, identity, data, records)
-        save_tensors({"codes": codes}, cache / CODES_FILE)
-    canonical, identity = load_canonical_head(cache / CANONICAL_HEAD_FILE)
-    codes = load_tensors(cache / CODES_FILE)["codes"]
-    if len(codes) != len(records):
-        raise AvatarError(
-            f"{cache / CODES_FILE}: expected codes of {len(records)} frames,"
-            f" found {len(codes)}; remove the file to fit them again"
-        )
-    if not (cache / BAKED_FILE).exists():
+        save_tensors({"codes": codes}, kept / CODES_FILE)
+    canonical, identity = load_canonical_head(kept / CANONICAL_HEAD_FILE)
+    codes = load_tensors(kept / CODES_FILE)["codes"]
+    if not (kept / BAKED_FILE).exists():
         print("baking expressions", flush=True)
         snapshots = person_snapshots(records, codes[:, :-GAZE_DIM], load_codes(head)["expression"])
-        save_baked(cache / BAKED_FILE, bake(nphm, canonical, identity, snapshots))
-    baked = load_baked(cache / BAKED_FILE, canonical)
+        save_baked(kept / BAKED_FILE, bake(nphm, canonical, identity, snapshots))
+    baked = load_baked(kept / BAKED_FILE, canonical)
     poser = HeadPoser(nphm, canonical, identity, vertex_normals, baked=baked)
     person = Person(records, codes, poser, read_head_frame(data, nphm))
     if carving is not None:
-        if not (cache / HULL_FILE).exists():
+        seen = [part for r in person.frames("train") for part in (r.camera, r.path)]
+        hull = kept / f"{digest_of(carving, *seen)}-{HULL_FILE}"
+        if not hull.exists():
             print("carving the hull", flush=True)
-            save_hull(cache / HULL_FILE, person_hull(person, carving))
-        poser.hull = load_hull(cache / HULL_FILE)
-    if (cache / ARKIT_MAP_FILE).exists():
-        poser.arkit_map = load_arkit_map(cache)
+            save_hull(hull, person_hull(person, carving))
+        poser.hull = load_hull(hull)
+    if (kept / ARKIT_MAP_FILE).exists():
+        poser.arkit_map = load_arkit_map(kept)
     elif (learned := person_arkit_map(person, head)) is not None:
         poser.arkit_map = learned
-        save_arkit_map(learned, cache)
+        save_arkit_map(learned, kept)
     return person
+
+
+def _fit_digest(
+    data: Path, head: Path, records: list[FrameRecord], extraction: Extraction | None
+) -> str:
+    """Of all that codes, baked expressions and ARKit map are made from."""
+    meshes = list(dict.fromkeys(r.mesh for r in records if r.mesh is not None))
+    number: dict[Path | None, int] = {mesh: index for index, mesh in enumerate(meshes)}
+    told = [(r.id, r.split, r.kind, r.expression, r.gaze, number.get(r.mesh)) for r in records]
+    canonical = vars(read_canonical(data)) if meshes else {}
+    return digest_of(
+        extraction or Extraction(),
+        *sorted(path for path in head.iterdir() if path.is_file()),
+        data / PERSON_FILE,
+        told,
+        {name: torch.from_numpy(array) for name, array in canonical.items()},
+        *meshes,
+    )
 
 
 def person_of(avatar: Avatar, data: Path, split: str) -> Person:

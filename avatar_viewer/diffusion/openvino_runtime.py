@@ -11,7 +11,7 @@ import torch
 from openvino.preprocess import PrePostProcessor
 from torch import Tensor, nn
 
-from avatar_viewer.diffusion.runtime import Build, Program, digest_of
+from avatar_viewer.diffusion.runtime import Build, Program, network_digest
 from avatar_viewer.diffusion.step import with_shared_weights
 from avatar_viewer.files import make_folder
 
@@ -29,7 +29,7 @@ def builder(cache: Path) -> Build:
 
     def build(network: nn.Module, examples: tuple[Tensor, ...]) -> Program:
         version = f"{ov.__version__.split('-')[0]}-{LAYOUT}"
-        path = cache / f"{digest_of(network, examples)}-{version}.xml"
+        path = cache / f"{network_digest(network, examples)}-{version}.xml"
         with torch.inference_mode():
             expected = network(*examples)
         if path.is_file():

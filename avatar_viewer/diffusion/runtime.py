@@ -12,7 +12,6 @@ Calls of other shapes, and all calls where building fails, stay with torch.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Hashable, Mapping
@@ -27,6 +26,7 @@ from avatar_viewer.config import RUNTIMES, RuntimeName
 from avatar_viewer.diffusion.autoencoder import Autoencoder, decode
 from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder, Surface
 from avatar_viewer.diffusion.step import Step
+from avatar_viewer.digest import digest_of
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.kept import Kept
 
@@ -272,9 +272,7 @@ def _missing(name: RuntimeName, device: torch.device) -> str:
     return "CUDA" if name == "compiled" and device.type != "cuda" else ""
 
 
-def digest_of(network: nn.Module, examples: tuple[Tensor, ...]) -> str:
+def network_digest(network: nn.Module, examples: tuple[Tensor, ...]) -> str:
     """Of all that a converted network depends on, besides the code."""
-    digest = hashlib.sha256(repr([(t.shape, t.dtype) for t in examples]).encode())
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    tensors = dict([*network.named_parameters(), *network.named_buffers()])
+    return digest_of([(t.shape, t.dtype) for t in examples], tensors)

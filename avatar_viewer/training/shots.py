@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from avatar_viewer.avatar import Avatar
 from avatar_viewer.data.frames import FrameRecord
 from avatar_viewer.data.person import Person
 from avatar_viewer.diffusion.autoencoder import encode, pixels_per_latent
+from avatar_viewer.digest import digest_of
 from avatar_viewer.files import make_folder
 from avatar_viewer.stages import Camera, GBuffer, RenderRequest
 from avatar_viewer.training.vae import to_signed
@@ -38,6 +38,13 @@ class Shots:
         self.pixels_per_latent = pixels_per_latent(avatar.vae)
         self._pictures: dict[int, Tensor] = {}
         self._gbuffers: dict[int, dict[str, Tensor]] = {}
+        frame = person.head_frame
+        self._names = [
+            digest_of(
+                frame, record.camera, record.path, {"code": person.expression(record).tensor()}
+            )
+            for record in person.records
+        ]
 
     def __len__(self) -> int:
         return len(self.person.records)
@@ -65,10 +72,9 @@ class Shots:
 
     def latents(self, index: int, source: Source) -> Tensor:
         """[C,h,w]."""
-        record = self.person.records[index]
-        name = hashlib.sha256(f"{record.id} {source}".encode()).hexdigest()[:16]
-        path = self.folder / f"{name}.st"
+        path = self.folder / f"{self._names[index]}-{source}.st"
         if not path.is_file():
+            record = self.person.records[index]
             save_tensors({"latents": self._latents(index, record, source)}, path)
         return load_tensors(path)["latents"]
 
@@ -110,15 +116,14 @@ class Window:
 
 
 def latents_digest(avatar: Avatar) -> str:
-    """Of what latents depend on."""
+    """Of what all latents depend on, besides their frames."""
     head, info = avatar.head, avatar.info
-    digest = hashlib.sha256(repr((info.resolution_px, info.steps, info.quick_steps)).encode())
-    for tensors in (
+    return digest_of(
+        (info.resolution_px, info.steps, info.quick_steps, info.sampler),
         avatar.denoiser.state_dict(),
         avatar.vae.state_dict(),
+        head.nphm.state_dict(),
+        {"identity": head.identity},
         vars(head.head),
         vars(head.hull) if head.hull is not None else {},
-    ):
-        for name, tensor in tensors.items():
-            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
+    )

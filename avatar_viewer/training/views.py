@@ -6,7 +6,6 @@ made from: a run that goes on, or another run of the same data, finds them there
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 from avatar_viewer.data.frames import FrameRecord
 from avatar_viewer.data.person import Person
 from avatar_viewer.diffusion.autoencoder import Autoencoder, encode
+from avatar_viewer.digest import digest_of
 from avatar_viewer.files import make_folder
 from avatar_viewer.stages import GBuffer
 from avatar_viewer.training.vae import to_signed
@@ -89,7 +89,7 @@ class Views:
 
     def _kept(self, index: int) -> dict[str, Tensor]:
         record, zoom = self._views[index]
-        path = self.folder / f"{hashlib.sha256(f'{record.id} {zoom}'.encode()).hexdigest()[:16]}.st"
+        path = self.folder / f"{digest_of(record.id, zoom)}.st"
         if path.is_file():
             return load_tensors(path)
         view = {"latents": self._latents(record, zoom)}
@@ -111,21 +111,18 @@ class Views:
         return encode(self.vae, signed)[0].float().cpu()
 
     def _digest(self) -> str:
-        """Of everything that a view depends on besides its frame."""
-        digest = hashlib.sha256(repr(self.options).encode())
-        poser = self.person.poser
-        for tensors in (
+        """Of everything that views are made from."""
+        poser, records = self.person.poser, self.person.records
+        return digest_of(
+            self.options,
             self.vae.state_dict(),
             poser.nphm.state_dict(),
             {"vertices": poser.head.vertices, "identity": poser.identity},
             vars(poser.hull) if poser.hull is not None else {},
-            {record.id: self.person.expression(record).tensor() for record in self.person.records},
-        ):
-            for name, tensor in tensors.items():
-                digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        for record in self.person.records:
-            digest.update(repr((record.id, record.camera)).encode())
-        return digest.hexdigest()[:12]
+            {record.id: self.person.expression(record).tensor() for record in records},
+            self.person.head_frame,
+            *(part for record in records for part in (record.camera, record.path)),
+        )
 
 
 def packed(gbuffer: GBuffer) -> dict[str, Tensor]:

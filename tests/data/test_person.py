@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import CODE_DIM, Z_DIM, tiny_avatar, tiny_nphm, tiny_poser, write_tiny_frames
 from tracked_data import TIMES, head_frame, tracked_codes, write_tracked_data
 
@@ -21,10 +22,12 @@ from avatar_viewer.data.person import (
     person_of,
 )
 from avatar_viewer.data.registered import registered_points
+from avatar_viewer.data.visual_hull import Carving
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, save_arkit_map
 from avatar_viewer.head.arkit_units import ARKIT_UNITS
 from avatar_viewer.head.fit_scan import Fit
+from avatar_viewer.head.mesh_extraction import Extraction
 from avatar_viewer.head.nphm import GAZE_DIM, load_codes
 from avatar_viewer.weights import save_network, save_tensors
 
@@ -222,6 +225,79 @@ def test_a_tracked_person_needs_no_generator(
     assert [again.expression(r) for r in again.records] == [
         person.expression(r) for r in person.records
     ]
+
+
+def test_codes_are_fitted_again_where_what_they_were_made_from_has_changed(
+    weighted: Path, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Ids tell the order of frames, and weights their expressions; what nothing depends on of a
+    changed data set is not made again."""
+    fits = []
+
+    def fit(nphm, identity, data, records):
+        fits.append([record.id for record in records])
+        return torch.stack(
+            [linear_map().expression(record.weights()).tensor() for record in records]
+        )
+
+    monkeypatch.setattr(persons, "fit_codes", fit)
+    frames = weighted / "frames.jsonl"
+
+    def load() -> Person:
+        return load_person(weighted, head, tmp_path / "cache")
+
+    def right(person: Person) -> bool:
+        return all(
+            person.expression(r) == linear_map().expression(r.weights()) for r in person.records
+        )
+
+    first = load()
+    assert right(load()) and len(fits) == 1
+    lines = frames.read_text().splitlines()
+    renamed = lines[0].replace(first.records[0].id, "zzz", 1)
+    frames.write_text("\n".join([renamed, *lines[1:]]))
+    person = load()
+    assert person.records[-1].id == "zzz" and right(person) and len(fits) == 2
+    frames.write_text("\n".join([renamed, *lines[1:]]).replace("0.5", "0.25"))
+    assert right(load()) and len(fits) == 3
+    save_tensors(
+        {"identity": torch.ones(4, 22), "expression": torch.zeros(3, Z_DIM)},
+        head / "codes.safetensors",
+    )
+    load()
+    load_person(weighted, head, tmp_path / "cache", Extraction(cells=8))
+    assert len(fits) == 5
+    frames.write_text("\n".join(lines))
+    load()
+    assert len(fits) == 6  # the head's codebooks are others now
+    Image.new("RGBA", (64, 64)).save(first.records[0].path)
+    load()
+    assert len(fits) == 6
+
+
+def test_a_hull_is_carved_again_from_other_pictures(
+    weighted: Path, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    carved = []
+
+    def hull(person, carving):
+        carved.append(carving)
+        return person.poser.head
+
+    monkeypatch.setattr(persons, "person_hull", hull)
+    monkeypatch.setattr(
+        persons,
+        "fit_codes",
+        lambda nphm, identity, data, records: torch.zeros(len(records), CODE_DIM),
+    )
+    for expected, carving in enumerate((Carving(), Carving(cell_mm=5)), start=1):
+        for _ in range(2):
+            assert load_person(weighted, head, tmp_path / "cache", carving=carving).poser.hull
+            assert len(carved) == expected
+    picture = load_person(weighted, head, tmp_path / "cache").frames("train")[0].path
+    Image.new("RGBA", (64, 64)).save(picture)
+    load_person(weighted, head, tmp_path / "cache", carving=Carving())
+    assert len(carved) == 3
 
 
 def test_a_person_with_weights_gets_the_map(

@@ -17,7 +17,7 @@ from avatar_viewer.diffusion.runtime import (
     Runtime,
     best_runtime,
     choose_runtime,
-    digest_of,
+    network_digest,
 )
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.stages import RenderRequest
@@ -110,11 +110,11 @@ def test_a_runtime_that_cannot_be_had_falls_back(tmp_path: Path, monkeypatch):
 
 def test_a_digest_tells_weights_and_shapes_apart():
     network = Doubles()
-    before = digest_of(network, (torch.ones(2),))
-    assert digest_of(Doubles(), (torch.zeros(2),)) == before
-    assert digest_of(network, (torch.ones(3),)) != before
+    before = network_digest(network, (torch.ones(2),))
+    assert network_digest(Doubles(), (torch.zeros(2),)) == before
+    assert network_digest(network, (torch.ones(3),)) != before
     network.weight += 1
-    assert digest_of(network, (torch.ones(2),)) != before
+    assert network_digest(network, (torch.ones(2),)) != before
 
 
 def a_request(avatar: Avatar, **changes) -> RenderRequest:

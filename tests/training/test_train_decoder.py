@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from avatar_viewer.stages import ExpressionCode, RenderRequest
 from avatar_viewer.training import decoder as training
 from avatar_viewer.training.decoder import DecoderTraining, train_decoder
 from avatar_viewer.training.loop import LoopConfig
+from avatar_viewer.training.shots import Shots
 from avatar_viewer.weights import load_network
 
 
@@ -139,6 +141,26 @@ def test_what_fits_of_a_decoder_of_other_sizes_is_taken(inputs: Path, tmp_path: 
     assert taken["enter.weight"].shape != given["enter.weight"].shape
     with pytest.raises(AvatarError, match=r"features_from: .* a decoder with triplane of the same"):
         train_decoder(replace(slim, out=tmp_path / "other", plane_resolution=12))
+
+
+def test_latents_are_made_again_for_other_frames(inputs: Path, tmp_path: Path):
+    data = shutil.copytree(inputs / "data", tmp_path / "data")
+    avatar = Avatar.load(inputs / "avatar", compute=FLOAT32)
+
+    def latents() -> dict[str, torch.Tensor]:
+        shots = Shots(avatar, tiny_person(data), tmp_path / "kept")
+        return {source: shots.latents(0, source) for source in ("quick", "encoded")}
+
+    first = latents()
+    assert all(torch.equal(now, first[source]) for source, now in latents().items())
+    person = tiny_person(data)
+    Image.new("RGBA", (RESOLUTION_PX, RESOLUTION_PX), "red").save(person.records[0].path)
+    repainted = latents()
+    assert torch.equal(repainted["quick"], first["quick"])
+    assert not torch.equal(repainted["encoded"], first["encoded"])
+    frames = data / "frames.jsonl"
+    frames.write_text(frames.read_text().replace('"fov_deg": ', '"fov_deg": 1'))
+    assert not torch.equal(latents()["quick"], first["quick"])
 
 
 def test_the_rendered_layers_know_the_decoder(inputs: Path, tmp_path: Path):

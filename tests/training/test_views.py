@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tiny import tiny_hull, tiny_person, tiny_vae, write_tiny_frames
 
 from avatar_viewer.data.person import Person
@@ -84,6 +85,16 @@ def test_what_was_made_from_something_else_is_not_taken(person: Person, tmp_path
         folders.add(views_of(person, tmp_path).folder)
     assert len(folders) == 4
     assert views_of(person, tmp_path).folder in folders
+
+
+def test_other_pictures_are_other_views(tmp_path: Path):
+    person = tiny_person(write_tiny_frames(tmp_path / "data"))
+    before = views_of(person, tmp_path)
+    latents = before.batch([0], CPU).latents
+    Image.new("RGBA", (SIZE_PX, SIZE_PX), "red").save(person.frames("train")[0].path)
+    after = views_of(person, tmp_path)
+    assert after.folder != before.folder
+    assert (after.batch([0], CPU).latents - latents).abs().max() > 0.01
 
 
 def test_gbuffers_have_the_size_that_the_encoder_sees(person: Person, tmp_path: Path):
