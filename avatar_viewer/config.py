@@ -10,12 +10,13 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 
-from avatar_viewer.errors import AvatarError, one_line
+from avatar_viewer.errors import AvatarError, AvatarErrors, one_line, problems_of, raise_all
 from avatar_viewer.files import written_aside
 
 T = TypeVar("T")
@@ -57,9 +58,10 @@ def loadable_source(avatar_source: str) -> str:
 def read_config(path: Path, cls: type[T]) -> T:
     """Read a dataclass from a YAML file.
 
-    Raises AvatarError: one line with the file, the field, what was expected and what was found.
+    Raises AvatarError: one line with the file, the field, what was expected and what was found;
+    where more is wrong, AvatarErrors with all of it.
     """
-    return from_plain(read_yaml(path), cls, str(path))
+    return _from_plain(read_yaml(path), cls, str(path))
 
 
 def write_config(config: Any, path: Path) -> None:
@@ -117,7 +119,40 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(value: Any, cls: Any, where: str) -> Any:
-    """What was read from YAML as an instance of the type `cls`; `where` names it in errors."""
+    """What was read from YAML as an instance of the type `cls`; `where` names it in errors.
+
+    Raises AvatarError with the first problem in one line.
+    """
+    try:
+        return _from_plain(value, cls, where)
+    except AvatarErrors as error:
+        raise AvatarError(error.problems[0]) from error
+
+
+def expect_at_least(config: object, least: float, names: Iterable[str]) -> None:
+    """Raise AvatarError for a dataclass's first field that is less; None is no number, and passes.
+
+    Of a tuple every number counts, and there must be one.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, tuple):
+            if not value or min(value) < least:
+                expected = f"one or more numbers, each {least} or more"
+                raise AvatarError(f"{name}: expected {expected}, found {list(value)}")
+        elif value is not None and not value >= least:
+            raise AvatarError(f"{name}: expected {least} or more, found {value}")
+
+
+def expect_between(config: object, least: float, most: float, names: Iterable[str]) -> None:
+    """Raise AvatarError for a dataclass's first field that is not in this range."""
+    for name in names:
+        if not least <= getattr(config, name) <= most:
+            found = getattr(config, name)
+            raise AvatarError(f"{name}: expected {least} to {most}, found {found}")
+
+
+def _from_plain(value: Any, cls: Any, where: str) -> Any:
     if dataclasses.is_dataclass(cls):
         return _dataclass_from_plain(value, cls, where)
     origin, args = typing.get_origin(cls), typing.get_args(cls)
@@ -129,7 +164,7 @@ def from_plain(value: Any, cls: Any, where: str) -> Any:
         return value
     if origin in (typing.Union, types.UnionType):  # X | None
         (some,) = [arg for arg in args if arg is not type(None)]
-        return None if value is None else from_plain(value, some, where)
+        return None if value is None else _from_plain(value, some, where)
     return _scalar_from_plain(value, cls, where)
 
 
@@ -137,17 +172,20 @@ def _dataclass_from_plain(value: Any, cls: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise _unexpected(where, "fields", value)
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    for name in value:
-        if name not in fields:
-            raise AvatarError(f"{where}: expected the fields {', '.join(fields)}, found {name!r}")
-    for name, field in fields.items():
-        required = (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        )
-        if required and name not in value:
-            raise AvatarError(f"{where}: expected a field {name!r}, found none")
+    problems, found = [], {}
+    if unknown := [repr(name) for name in value if name not in fields]:
+        expected = f"expected the fields {', '.join(fields)}"
+        problems.append(f"{where}: {expected}, found {', '.join(unknown)}")
     hints = typing.get_type_hints(cls)
-    found = {name: from_plain(v, hints[name], f"{where}: {name}") for name, v in value.items()}
+    for name, field in fields.items():
+        if name in value:
+            try:
+                found[name] = _from_plain(value[name], hints[name], f"{where}: {name}")
+            except AvatarError as error:
+                problems += problems_of(error)
+        elif field.default is field.default_factory is dataclasses.MISSING:
+            problems.append(f"{where}: expected a field {name!r}, found none")
+    raise_all(f"{where}: expected fields without faults", problems)
     try:
         return cls(**found)
     except AvatarError as error:
@@ -162,7 +200,7 @@ def _tuple_from_plain(value: Any, args: tuple[Any, ...], where: str) -> tuple[An
     if len(value) != len(args):
         raise AvatarError(f"{where}: expected {len(args)} entries, found {len(value)}")
     return tuple(
-        from_plain(item, arg, f"{where}[{i}]")
+        _from_plain(item, arg, f"{where}[{i}]")
         for i, (item, arg) in enumerate(zip(value, args, strict=True))
     )
 

@@ -18,14 +18,22 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield aside
-        os.replace(aside, path)
-    except OSError as error:
-        found = error.strerror or one_line(error)
-        raise AvatarError(f"{path}: expected a writable path, found: {found}") from error
+        with writing(path):
+            yield aside
+            os.replace(aside, path)
     finally:
         if aside.is_file():
             aside.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise AvatarError where the block cannot write `path`, as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        found = error.strerror or one_line(error)
+        raise AvatarError(f"{path}: expected a writable path, found: {found}") from error
 
 
 def make_folder(folder: Path) -> None:
@@ -43,9 +51,6 @@ def ensure_writable(path: Path) -> None:
         raise AvatarError(f"{path}: expected a file, found a folder")
     # Trying is the only honest test: permissions alone say nothing to root or of a full disk.
     probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
-    try:
+    with writing(path):
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        found = error.strerror or one_line(error)
-        raise AvatarError(f"{path}: expected a writable path, found: {found}") from error

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_viewer.avatar_info import AvatarInfo, Corner, read_avatar_info, write_avatar_info
-from avatar_viewer.config import from_plain, read_config, to_plain, write_config
+from avatar_viewer.config import (
+    expect_at_least,
+    expect_between,
+    from_plain,
+    read_config,
+    to_plain,
+    write_config,
+)
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.raster.camera import Orbit
 from avatar_viewer.stages import ExpressionCode
@@ -128,6 +135,52 @@ def test_a_bad_file_is_said_in_one_line(tmp_path: Path, text: str | bytes, words
     assert found.startswith(str(tmp_path / "training.yaml"))
     for word in words:
         assert word in found
+
+
+def test_all_that_is_wrong_with_a_file_is_in_one_report(tmp_path: Path):
+    text = "lop: 1\nnotes: x\nloop: {stepz: 4, rate: fast}\nchannels: [1, x]\n"
+    with pytest.raises(AvatarError) as caught:
+        read(tmp_path, text)
+    path = tmp_path / "training.yaml"
+    fields = "out, loop, channels, size, kind, resume, note"
+    assert str(caught.value).splitlines() == [
+        f"{path}: expected fields without faults, found 6:",
+        f"{path}: expected the fields {fields}, found 'lop', 'notes'",
+        f"{path}: expected a field 'out', found none",
+        f"{path}: loop: expected the fields steps, rate, found 'stepz'",
+        f"{path}: loop: expected a field 'steps', found none",
+        f"{path}: loop: rate: expected a finite number, found fast",
+        f"{path}: channels[1]: expected a whole number, found x",
+    ]
+
+
+@dataclass(frozen=True)
+class Limited:
+    count: int | None = None
+    share: float = 0.5
+    widths: tuple[int, ...] = (2, 3)
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, 2, ("count", "widths"))
+        expect_between(self, 0, 1, ("share",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"count": 1}, "count: expected 2 or more, found 1"),
+        ({"widths": [4, 1]}, "widths: expected one or more numbers, each 2 or more, found [4, 1]"),
+        ({"widths": []}, "widths: expected one or more numbers, each 2 or more, found []"),
+        ({"share": -0.1}, "share: expected 0 to 1, found -0.1"),
+        ({"share": 1.5}, "share: expected 0 to 1, found 1.5"),
+    ],
+)
+def test_numbers_out_of_range_are_named(changes: dict, said: str):
+    assert from_plain({"count": 2, "share": 1, "widths": [2]}, Limited, "file").count == 2
+    assert message(lambda: from_plain(changes, Limited, "file")) == f"file: {said}"
+    assert from_plain({"count": None}, Limited, "file") == Limited()
+    with pytest.raises(AvatarError, match="share: expected 0 to 1, found nan"):
+        Limited(share=float("nan"))
 
 
 def test_paths_that_cannot_be_read_or_written(tmp_path: Path):

@@ -42,7 +42,7 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "openvino": "diffusion.openvino_runtime",
     "tqdm": ("training", "hub"),
     "accelerate": "training.workers",
-    "tensorboard": "training.loop",
+    "tensorboard": "training.run_log",
     "flip_evaluator": "evaluation.perceptual",
     "pyfvvdp": "evaluation.perceptual",
     "lpips": "evaluation.perceptual",

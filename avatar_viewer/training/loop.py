@@ -3,24 +3,28 @@
 A run is a folder: `state.pt` (the newest checkpoint, replaced by rename, so that a kill loses at
 most `save_every` steps), `log.jsonl`, `tensorboard/` and `samples/`. Every random choice of step n
 comes from a generator seeded by (seed, n), so a resumed run goes on exactly as an unbroken one.
+
+A checkpoint is written when the step after it has found a finite loss and a finite gradient, so
+weights that blow up do not replace good ones. Of the last step's weights it is only known that they
+are finite.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
+from avatar_viewer.config import expect_at_least, expect_between
 from avatar_viewer.errors import AvatarError, one_line
-from avatar_viewer.files import make_folder, written_aside
+from avatar_viewer.files import make_folder, writing, written_aside
+from avatar_viewer.training.run_log import RunLog, progress_bar
 from avatar_viewer.training.workers import Workers
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
@@ -44,6 +48,18 @@ class LoopConfig:
     save_every: int = 100
     sample_every: int = 500
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, 1, ("steps", "save_every", "sample_every"))
+        expect_at_least(self, 0, ("warmup_steps",))
+        expect_between(self, 0, 1, ("cooldown_fraction", "ema_decay"))
+        expect_between(self, 0, 2**32 - 1, ("seed",))
+        for name in ("learning_rate", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                found = getattr(self, name)
+                raise AvatarError(f"{name}: expected a finite number, 0 or more, found {found}")
+        if not self.clip_norm > 0:
+            raise AvatarError(f"clip_norm: expected more than 0, found {self.clip_norm}")
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The context in which networks run."""
@@ -77,13 +93,14 @@ class Run:
         self.workers = Workers()
         for module in self.modules.values():
             nn.Module.to(module, self.device)
-        rates = learning_rates or {}
+        rates = dict.fromkeys(self.modules, config.learning_rate) | dict(learning_rates or {})
+        _expect_steps_to_fit(rates, config.weight_decay)
         self.optimizer = torch.optim.AdamW(
             [
                 {
                     "params": [p for p in module.parameters() if p.requires_grad],
-                    "lr": rates.get(name, config.learning_rate),
-                    "base_lr": rates.get(name, config.learning_rate),
+                    "lr": rates[name],
+                    "base_lr": rates[name],
                 }
                 for name, module in self.modules.items()
             ],
@@ -94,8 +111,10 @@ class Run:
             for name, module in self.modules.items()
         }
         self.step = 0
+        self.kept_step = 0  # of the checkpoint on disk; 0: there is none
         make_folder(folder)
-        self._load()
+        with self.workers.alone_in(folder):
+            self._load()
 
     @property
     def device(self) -> torch.device:
@@ -109,33 +128,39 @@ class Run:
         self, loss_function: LossFunction, sample: Callable[[Path], None] | None = None
     ) -> None:
         """Train up to the configured step; `sample` writes a sheet of the averaged modules."""
-        first = self.workers.is_first
-        progress = _progress_bar(self.config.steps, self.step) if first else _Silent()
-        log = _Log(self.folder, self.step) if first else None
-        losses: list[float] = []
-        started = time.monotonic()
-        while self.step < self.config.steps:
-            losses.append(self._one_step(loss_function))
-            progress.update(1)
-            at_end = self.step == self.config.steps
-            if log is None:  # one process writes for all
-                continue
-            if self.step % 50 == 0 or at_end:
-                loss = sum(losses) / len(losses)
-                step_s = (time.monotonic() - started) / len(losses)
-                rate = self.optimizer.param_groups[0]["lr"]
-                log.write(self.step, {"loss": loss, "step_s": step_s, "learning_rate": rate})
-                progress.set_postfix_str(f"loss {loss:.4f}")
-                losses, started = [], time.monotonic()
-            if self.step % self.config.save_every == 0 or at_end:
-                self.save()
-            if sample is not None and (self.step % self.config.sample_every == 0 or at_end):
-                make_folder(self.folder / "samples")
-                sheet = self.folder / "samples" / f"{self.step:06d}.png"
-                with self.averaged():
-                    sample(sheet)
-                log.picture(self.step, sheet)
-        progress.close()
+        first = self.workers.is_first  # one process writes for all
+        with (
+            self.workers.alone_in(self.folder),
+            # Closed before an error is printed, which would stand in its line.
+            closing(progress_bar(self.config.steps, self.step, shown=first)) as progress,
+        ):
+            log = RunLog(self.folder, self.step) if first else None
+            losses: list[float] = []
+            started = time.monotonic()
+            while self.step < self.config.steps:
+                losses.append(self._one_step(loss_function))
+                progress.update(1)
+                at_end = self.step == self.config.steps
+                if log is not None and (self.step % 50 == 0 or at_end):
+                    loss = sum(losses) / len(losses)
+                    step_s = (time.monotonic() - started) / len(losses)
+                    rate = self.optimizer.param_groups[0]["lr"]
+                    log.write(self.step, {"loss": loss, "step_s": step_s, "learning_rate": rate})
+                    progress.set_postfix_str(f"loss {loss:.4f}")
+                    losses, started = [], time.monotonic()
+                if at_end:
+                    self.save()
+                if sample is not None and (self.step % self.config.sample_every == 0 or at_end):
+                    self._expect_finite_weights()
+                    if log is not None:
+                        self._write_sheet(sample, log)
+
+    def _write_sheet(self, sample: Callable[[Path], None], log: RunLog) -> None:
+        make_folder(self.folder / "samples")
+        sheet = self.folder / "samples" / f"{self.step:06d}.png"
+        with writing(sheet), self.averaged():
+            sample(sheet)
+        log.picture(self.step, sheet)
 
     def _one_step(self, loss_function: LossFunction) -> float:
         factor = learning_rate_factor(self.step, self.config)
@@ -150,16 +175,30 @@ class Run:
         mean_loss = loss.detach().float().view(1)
         # The loss goes along with the gradients, so that all processes find the same one NaN.
         self.workers.average([mean_loss, *(p.grad for p in parameters if p.grad is not None)])
-        if not math.isfinite(mean_loss.item()):
-            raise AvatarError(
-                f"{self.folder}: expected a finite loss, found {mean_loss.item()} at step "
-                f"{self.step}; the last good checkpoint is kept"
-            )
-        nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        self._expect_finite("a finite loss", mean_loss)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        self._expect_finite("a finite gradient", norm)
+        # Only now is it known that the weights before this step were good.
+        if self.step % self.config.save_every == 0 and self.step > self.kept_step:
+            self.save()
         self.optimizer.step()
         self.step += 1
         self._update_average()
         return mean_loss.item()
+
+    def _expect_finite(self, expected: str, tensor: Tensor, where: str = "") -> None:
+        finite = tensor.isfinite()
+        if not finite.all():
+            kept = f"the checkpoint of step {self.kept_step} is kept"
+            raise AvatarError(
+                f"{self.folder}: expected {expected}, found {tensor[~finite][0].item()}{where} at "
+                f"step {self.step}; {kept if self.kept_step else 'there is no checkpoint yet'}"
+            )
+
+    def _expect_finite_weights(self) -> None:
+        for name, average in self.ema.items():  # what a weight was once stays in its average
+            for key, tensor in average.items():
+                self._expect_finite("finite weights", tensor, f" in {name}.{key}")
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -178,7 +217,16 @@ class Run:
         return _Averaged(self)
 
     def save(self) -> None:
-        """Write the whole state aside, then rename."""
+        """Write the whole state aside, then rename; raises AvatarError for weights of NaN or inf.
+
+        All processes call it, so that all stop then, and the first one writes.
+        """
+        self._expect_finite_weights()
+        if self.workers.is_first:
+            self._write_state()
+        self.kept_step = self.step
+
+    def _write_state(self) -> None:
         state = {
             "step": self.step,
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
@@ -187,14 +235,23 @@ class Run:
         }
         with written_aside(self.state_path) as aside:
             try:
-                torch.save(state, aside)
-            except RuntimeError as error:  # what torch makes of a full disk
-                raise OSError(one_line(error)) from error
+                with aside.open("wb") as file:  # torch would not tell why a write of its own failed
+                    torch.save(state, file)
+            except RuntimeError as error:
+                # Its complaint about an archive that is too short follows the file's own error.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
     def _load(self) -> None:
         for cut_off in self.folder.glob(f".{self.state_path.name}.*.tmp"):
             if self.workers.is_first:
-                cut_off.unlink(missing_ok=True)
+                with writing(cut_off):
+                    cut_off.unlink(missing_ok=True)
+        configured = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
         if not self.state_path.exists():
             return
         try:
@@ -206,44 +263,25 @@ class Run:
                     for key, value in state["ema"][name].items()
                 }
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step = int(state["step"])
+            self.step = self.kept_step = int(state["step"])
         except Exception as error:
             raise AvatarError(
                 f"{self.state_path}: expected this run's checkpoint, found: {one_line(error)};"
                 f" remove the file to start anew"
             ) from error
+        # A checkpoint brings the rates that it was trained with; a changed file's are meant.
+        for group, settings in zip(self.optimizer.param_groups, configured, strict=True):
+            group.update(settings)
 
 
-class _Log:
-    """log.jsonl, and the same for TensorBoard where it is installed."""
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self.path = folder / "log.jsonl"
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self.board = None
-        else:  # what an unbroken run would not have written is hidden
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-
-    def write(self, step: int, figures: dict[str, float]) -> None:
-        line = {"step": step} | {name: float(f"{value:.6g}") for name, value in figures.items()}
-        try:
-            with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
+def _expect_steps_to_fit(rates: Mapping[str, float], weight_decay: float) -> None:
+    for name, rate in rates.items():
+        # AdamW's first step is ten rates long, and a weight is multiplied by 1 - rate * decay.
+        if not 0 <= rate * max(10, weight_decay) <= torch.finfo(torch.float32).max:
             raise AvatarError(
-                f"{self.path}: expected a writable file, found: {error.strerror}"
-            ) from error
-        if self.board is not None:
-            for name, value in figures.items():
-                self.board.add_scalar(name, value, step)
-            self.board.flush()
-
-    def picture(self, step: int, path: Path) -> None:
-        if self.board is not None and path.is_file():
-            self.board.add_image("samples", np.asarray(Image.open(path)), step, dataformats="HWC")
-            self.board.flush()
+                f"learning rate of {name}: expected 0 or more, and steps that float32 can hold, "
+                f"found {rate}"
+            )
 
 
 class _Averaged:
@@ -264,18 +302,3 @@ class _Averaged:
         for name, module in self.run.modules.items():
             module.load_state_dict(states[name])
             module.train(training)
-
-
-class _Silent:
-    def update(self, n: int) -> None: ...
-    def set_postfix_str(self, text: str) -> None: ...
-    def close(self) -> None: ...
-
-
-def _progress_bar(total: int, initial: int):
-    """tqdm where the [train] extra is installed; the log file tells the same."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return _Silent()
-    return tqdm(total=total, initial=initial, mininterval=5, dynamic_ncols=True)

@@ -9,14 +9,22 @@ around the model leaves a loss free to call whatever it likes of its networks.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from avatar_viewer.device import best_compute
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.files import writing
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
 
 
 class Workers:
@@ -46,6 +54,30 @@ class Workers:
         parts = mean.split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view_as(tensor))
+
+    @contextmanager
+    def alone_in(self, folder: Path) -> Iterator[None]:
+        """While the block runs no other training does so in the folder; AvatarError where one runs.
+
+        The first process locks it for all. The lock ends with its process, a killed one's too.
+        """
+        if fcntl is None or not self.is_first:
+            yield
+            return
+        path = folder / ".lock"
+        with writing(path):
+            file = path.open("a")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AvatarError(
+                    f"{folder}: expected no other training in this folder, "
+                    "found one that is running"
+                ) from error
+            except OSError:  # a file system without locks is no reason not to train
+                pass
+            yield
 
     @cached_property
     def _accelerator(self):

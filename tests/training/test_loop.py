@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
+import math
+import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +21,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.training.loop import LoopConfig, Run, learning_rate_factor
+from avatar_viewer.training.loop import LoopConfig, LossFunction, Run, learning_rate_factor
+from avatar_viewer.training.workers import Workers
 
 CONFIG = LoopConfig(steps=12, learning_rate=0.05, warmup_steps=3, save_every=5, sample_every=6)
 
@@ -89,7 +95,7 @@ def test_training_lowers_the_loss_and_logs_it(tmp_path: Path):
         )
 
 
-@pytest.mark.parametrize("killed_at", [3, 5, 7, 11])
+@pytest.mark.parametrize("killed_at", [3, 5, 6, 11])
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, killed_at: int):
     whole = trained(tmp_path / "whole")
     network, times = layer(), []
@@ -100,18 +106,20 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, killed_
             raise Killed
         return loss_function(step, generator)
 
+    kept = max(killed_at - 1, 0) // 5 * 5  # the step after a checkpoint's writes it
+
     with pytest.raises(Killed):
         Run(tmp_path / "broken", {"layer": network}, CONFIG).train(dying)
     torch.manual_seed(99)
     network = nn.Linear(4, 2)  # other weights, which the checkpoint replaces
     resumed = Run(tmp_path / "broken", {"layer": network}, CONFIG)
-    assert resumed.step == killed_at - killed_at % 5
+    assert resumed.step == kept
     if resumed.step == 0:
         network.load_state_dict(layer().state_dict())
         resumed = Run(tmp_path / "broken", {"layer": network}, CONFIG)
     times.clear()
     resumed.train(noisy_regression(network, times))
-    assert times == list(range(killed_at - killed_at % 5, 12))
+    assert times == list(range(kept, 12))
     assert_same(whole, resumed)
 
 
@@ -153,8 +161,205 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
     line = str(caught.value)
     assert line.startswith(f"{tmp_path}: expected a finite loss, found {value} at step 7")
     assert "\n" not in line
+    assert line.endswith("; the checkpoint of step 5 is kept")
     assert all(torch.isfinite(value).all() for value in tensors(run).values())
     assert Run(tmp_path, {"layer": layer()}, CONFIG).step == 5
+
+
+def test_where_no_checkpoint_is_yet_none_is_promised(tmp_path: Path):
+    run = Run(tmp_path, {"layer": layer()}, CONFIG)
+    with pytest.raises(AvatarError, match=r"found nan at step 0; there is no checkpoint yet$"):
+        run.train(lambda step, generator: run.modules["layer"].weight.sum() * math.nan)
+
+
+def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path):
+    network = layer()
+    good = noisy_regression(network)
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        loss = good(step, generator)  # the slope of a root at 0 is infinite
+        return loss + (0 * network.weight).sqrt().sum() if step == 7 else loss
+
+    run = Run(tmp_path, {"layer": network}, CONFIG)
+    with pytest.raises(AvatarError, match="expected a finite gradient, found nan at step 7; the"):
+        run.train(loss_function)
+    assert all(torch.isfinite(value).all() for value in tensors(run).values())
+
+
+def test_weights_that_blow_up_do_not_replace_good_ones(tmp_path: Path):
+    trained(tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+    network = layer()
+    wild = replace(CONFIG, steps=30, learning_rate=1e12, save_every=1)
+    run = Run(tmp_path, {"layer": network}, wild)
+    cubed = noisy_regression(network)
+    with pytest.raises(AvatarError, match=r"step 13; the checkpoint of step 12 is kept$"):
+        run.train(lambda step, generator: cubed(step, generator) ** 3)
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("steps", "sample_every", "told_at"), [(30, 30, 10), (8, 30, 8), (30, 8, 8)]
+)
+def test_weights_that_are_no_numbers_are_neither_kept_nor_drawn(
+    tmp_path: Path, steps: int, sample_every: int, told_at: int
+):
+    network = layer()
+    network.register_buffer("unused", torch.zeros(1))
+    run = Run(tmp_path, {"layer": network}, replace(CONFIG, steps=steps, sample_every=sample_every))
+    good = noisy_regression(network)
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        if step == 7:
+            network.state_dict()["unused"].fill_(math.nan)
+        return good(step, generator)
+
+    with pytest.raises(AvatarError) as caught:
+        run.train(loss_function, lambda path: pytest.fail("drawn"))
+    expected = f"expected finite weights, found nan in layer.unused at step {told_at}; the"
+    assert str(caught.value).startswith(f"{tmp_path}: {expected}")
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 5
+
+
+def test_settings_win_over_those_of_the_checkpoint(tmp_path: Path):
+    def run_with(config: LoopConfig, bias_rate: float) -> Run:
+        modules = {"layer": layer(), "own": nn.Linear(4, 2)}
+        return Run(tmp_path, modules, config, {"own": bias_rate})
+
+    def sum_of_weights(run: Run) -> LossFunction:
+        return lambda step, generator: sum(m.weight.sum() for m in run.modules.values())
+
+    first = run_with(CONFIG, 0.01)
+    first.train(sum_of_weights(first))
+    changed = replace(CONFIG, steps=20, learning_rate=0.0, weight_decay=0.5)
+    again = run_with(changed, 0.3)
+    assert again.step == 12
+    groups = again.optimizer.param_groups
+    assert [group["base_lr"] for group in groups] == [0.0, 0.3]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.5]
+    before = again.modules["layer"].weight.detach().clone()
+    again.train(sum_of_weights(again))
+    assert torch.equal(again.modules["layer"].weight, before)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("steps", 0, "1 or more"),
+        ("save_every", 0, "1 or more"),
+        ("sample_every", -1, "1 or more"),
+        ("warmup_steps", -1, "0 or more"),
+        ("cooldown_fraction", 1.5, "0 to 1"),
+        ("ema_decay", -0.1, "0 to 1"),
+        ("ema_decay", math.nan, "0 to 1"),
+        ("seed", -1, f"0 to {2**32 - 1}"),
+        ("seed", 2**32, f"0 to {2**32 - 1}"),
+        ("learning_rate", -1e-4, "a finite number, 0 or more"),
+        ("learning_rate", math.nan, "a finite number, 0 or more"),
+        ("weight_decay", math.inf, "a finite number, 0 or more"),
+        ("clip_norm", 0.0, "more than 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_said(field: str, value: float, expected: str):
+    with pytest.raises(AvatarError) as caught:
+        replace(CONFIG, **{field: value})
+    assert str(caught.value) == f"{field}: expected {expected}, found {value}"
+
+
+@pytest.mark.parametrize(
+    ("rate", "decay", "rates"), [(1e38, 0, {}), (1e30, 1e30, {}), (1, 0, {"layer": -1.0})]
+)
+def test_steps_that_float32_cannot_hold_are_said(tmp_path: Path, rate, decay, rates):
+    config = replace(CONFIG, learning_rate=rate, weight_decay=decay, warmup_steps=0)
+    with pytest.raises(AvatarError, match="learning rate of layer: expected 0 or more, and steps"):
+        Run(tmp_path, {"layer": layer()}, config, rates)
+
+
+def test_the_largest_steps_end_in_a_line(tmp_path: Path):
+    network = layer()
+    config = replace(CONFIG, learning_rate=3e37, warmup_steps=0)
+    with pytest.raises(AvatarError, match="expected a finite loss, found inf at step 1"):
+        Run(tmp_path, {"layer": network}, config).train(noisy_regression(network))
+
+
+def test_the_progress_bar_ends_before_the_error(tmp_path: Path, capsys):
+    pytest.importorskip("tqdm")
+    network = layer()
+    with pytest.raises(AvatarError) as caught:
+        Run(tmp_path, {"layer": network}, CONFIG).train(
+            lambda step, generator: network.weight.sum() * math.nan
+        )
+    shown = capsys.readouterr().err
+    assert "0/12" in shown and shown.endswith("\n")
+    del caught
+    gc.collect()
+    assert capsys.readouterr().err == ""  # nor is it drawn anew
+
+
+def test_only_one_training_runs_in_a_folder(tmp_path: Path):
+    network = layer()
+    good = noisy_regression(network)
+    line = f"{tmp_path}: expected no other training in this folder, found one that is running"
+    modules = {"layer": layer()}
+    second = Run(tmp_path, modules, CONFIG)
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        for start in (partial(Run, tmp_path, modules, CONFIG), partial(second.train, good)):
+            with pytest.raises(AvatarError) as caught:
+                start()
+            assert str(caught.value) == line
+        return good(step, generator)
+
+    Run(tmp_path, {"layer": network}, CONFIG).train(loss_function)
+    assert Run(tmp_path, {"layer": layer()}, CONFIG).step == 12
+
+
+def test_processes_that_train_together_share_a_lock(tmp_path: Path, monkeypatch):
+    with Workers().alone_in(tmp_path):
+        monkeypatch.setenv("RANK", "1")
+        with Workers().alone_in(tmp_path):
+            pass
+
+
+def test_a_file_system_without_locks_is_trained_on(tmp_path: Path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert trained(tmp_path).step == 12
+
+
+def test_steps_that_are_done_again_are_logged_once(tmp_path: Path):
+    network = layer()
+    good = noisy_regression(network)
+    config = replace(CONFIG, steps=120, save_every=30)
+    log = tmp_path / "log.jsonl"
+
+    def dying(step: int, generator: torch.Generator) -> Tensor:
+        if step == 115:
+            raise Killed
+        return good(step, generator)
+
+    def steps() -> list[int]:
+        return [json.loads(line)["step"] for line in log.read_text().splitlines()]
+
+    with pytest.raises(Killed):
+        Run(tmp_path, {"layer": network}, config).train(dying)
+    assert steps() == [50, 100]
+    with log.open("a") as file:
+        file.write('{"step": 5')  # as a kill leaves it
+    resumed = Run(tmp_path, {"layer": network}, config)
+    assert resumed.step == 90
+    resumed.train(good)
+    assert steps() == [50, 100, 120]
+    Run(tmp_path, {"layer": network}, config).train(good)  # it is finished
+    assert steps() == [50, 100, 120]
+    (tmp_path / "state.pt").unlink()  # to start anew
+    with pytest.raises(Killed):
+        Run(tmp_path, {"layer": network}, config).train(dying)
+    assert steps() == [50, 100]
 
 
 def cut(path: Path) -> None:
@@ -263,18 +468,58 @@ def test_tensorboard_is_told_the_same(tmp_path: Path):
     assert [event.step for event in board.Images("samples")] == [60, 100]
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path):
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs a file that is always full")
+@pytest.mark.parametrize("name", ["state.pt", "log.jsonl", "samples/000009.png", "tensorboard"])
+def test_a_full_disk_is_said_whatever_is_written(tmp_path: Path, name: str, capfd):
+    network = layer()
+    run = Run(tmp_path, {"layer": network}, replace(CONFIG, steps=9, sample_every=9))
+    good = noisy_regression(network)
+    path = tmp_path / name
+
+    def loss_function(step: int, generator: torch.Generator) -> Tensor:
+        nonlocal path
+        if step == 7:
+            if name == "tensorboard":
+                pytest.importorskip("tensorboard")
+                (path,) = path.iterdir()
+                path.unlink()
+            path.parent.mkdir(exist_ok=True)
+            aside = f".state.pt.{os.getpid()}.tmp"
+            (tmp_path / aside if name == "state.pt" else path).symlink_to(FULL)
+        return good(step, generator)
+
+    def sample(sheet: Path) -> None:
+        Image.effect_noise((64, 64), 50).save(sheet)
+
+    with pytest.raises(AvatarError) as caught:
+        run.train(loss_function, sample)
+    found = "expected a writable path, found: No space left on device"
+    assert str(caught.value) == f"{path}: {found}"
+    assert "Traceback" not in capfd.readouterr().err
+    kept = torch.load(run.state_path, weights_only=True)["step"]
+    assert kept == (9 if name.startswith("samples") else 5)
+
+
+@pytest.mark.parametrize("room", [1000, 100_000])
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, room: int):
     resource = pytest.importorskip("resource")
-    run = trained(tmp_path)
+    network = layer()
+    network.register_buffer("large", torch.zeros(100_000))  # is written at once, not by a buffer
+    run = Run(tmp_path, {"layer": network}, CONFIG)
+    run.train(noisy_regression(network))
     before = run.state_path.read_bytes()
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # no file may grow beyond this
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # no file may grow beyond this
     try:
-        with pytest.raises(AvatarError, match=r"state\.pt: expected a writable path") as caught:
+        with pytest.raises(AvatarError) as caught:
             run.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    assert "\n" not in str(caught.value)
+    found = "expected a writable path, found: File too large"
+    assert str(caught.value) == f"{run.state_path}: {found}"
     assert run.state_path.read_bytes() == before
     assert not list(tmp_path.glob(".state.pt*"))
 
@@ -303,6 +548,8 @@ def test_what_is_killed_while_it_saves_goes_on(tmp_path: Path):
             not state.exists() or state.stat().st_mtime_ns == written
         ):
             time.sleep(0.01)
+        with pytest.raises(AvatarError, match="found one that is running"):
+            Run(tmp_path, {"layer": layer()}, CONFIG)
         time.sleep(delay_s)
         process.send_signal(signal.SIGKILL)
         process.wait()
