@@ -29,7 +29,8 @@ class EyeSheets(nn.Module):
     """Irises, which turn with the gaze about the eyes' centres."""
 
     RESOLUTION = 64
-    REACH = (1.3, 1.3, 1.3)
+    REACH = 1.3
+    """How far from an eye's centre, in radii and each coordinate, a place may be that sees it."""
     BEHIND = 0.3
     """How far, in radii, a sheet may lie behind the surface, which is itself that of the eye."""
 
@@ -75,7 +76,7 @@ class MouthSheets(nn.Module):
     lower one moves with the jaw. A pixel sees both rows, whichever hides the other."""
 
     RESOLUTION = 96
-    REACH = (5.0, 5.0, 5.0)
+    REACH = 5.0
     """How far, in radii, the mouth's inner wall may be from the teeth."""
     BEFORE = 0.5
     """How far, in radii, teeth lie before that wall at least: skin around the lips, which falls
@@ -137,11 +138,9 @@ class LayeredMouth(nn.Module):
     """
 
     RESOLUTION, COARSE = 96, 12
-    REACH = (1.9, 2.4, 5.0)
-    """As of `MouthSheets`, but no cheeks, which some expressions pull back behind the teeth."""
-    TONGUE_BEFORE = 0.4
-    """How far, in radii, a tongue lies before what it hides at least: lips too, when it is put
-    out."""
+    CAVITY = (0.0, 0.4, -2.0)
+    """A point within the mouth, in radii from the teeth's centre. Lips, cheeks and chin do not face
+    it, which some expressions pull back behind the teeth."""
 
     def __init__(
         self, channels: int, expression_dim: int, centre: Sequence[float], radius: float
@@ -195,14 +194,13 @@ class LayeredMouth(nn.Module):
         motion = self.motion(code[:-GAZE_DIM].to(self.motion.weight))
         skull = Frame(torch.zeros_like(motion[:3]), torch.eye(3).to(motion))
         jaw, tongue = (Frame(m[:3], _turned_about_x(m[3])) for m in motion.split(4))
-        within = -MouthSheets.BEFORE
+        frames = skull, jaw, skull, tongue
         sheets = [
-            PlacedSheet(self.upper, skull, within),
-            PlacedSheet(self.lower, jaw, within),
-            PlacedSheet(self.back, skull, within),
-            PlacedSheet(self.tongue, tongue, -self.TONGUE_BEFORE),
+            PlacedSheet(*placed, behind=-MouthSheets.BEFORE)
+            for placed in zip(self.sheets, frames, strict=True)
         ]
-        return [Part(Surroundings(self.centre, self.radius, self.REACH), sheets)]
+        around = Surroundings(self.centre, self.radius, MouthSheets.REACH, self.CAVITY)
+        return [Part(around, sheets)]
 
     def patch(self, seen: Sequence[Sighting]) -> Patch:
         """[N,channels + 2] of what is seen of `parts`."""
@@ -211,8 +209,7 @@ class LayeredMouth(nn.Module):
         seen_at_all = depths.isfinite()
         visible = shown(features[..., -1].sigmoid() * seen_at_all, depths)
         blended = (features[..., :-1] * visible[..., None]).sum(dim=1)
-        tongue = visible[:, -1] > 0.5
-        inside = seen_at_all[:, :-1].any(dim=1) | tongue
+        inside = seen_at_all.any(dim=1)
         opacity = visible.sum(dim=1, keepdim=True)
         return Patch(mouth.pixels, torch.cat([blended, opacity, inside[:, None]], dim=1))
 

@@ -28,9 +28,9 @@ def see(gbuffer: GBuffer, rays: Rays, parts: Sequence[Part]) -> list[Sighting]:
     if not parts:
         return []
     mask = gbuffer.mask.contiguous().numpy()
-    depth, canonical, directions = (
+    depth, canonical, normals, directions = (
         tensor.to(torch.float32).contiguous().numpy()
-        for tensor in (gbuffer.depth, gbuffer.canonical, rays.direction)
+        for tensor in (gbuffer.depth, gbuffer.canonical, gbuffer.normal, rays.direction)
     )
     origin = rays.origin.numpy().astype(np.float64)
     limits = np.array([_limits(part) for part in parts])
@@ -40,7 +40,7 @@ def see(gbuffer: GBuffer, rays: Rays, parts: Sequence[Part]) -> list[Sighting]:
     # Room for all pixels: what is not written to costs nothing.
     found, bits = np.empty(mask.size, np.int64), np.empty(mask.size, np.uint8)
     counts = np.zeros(len(mask), np.int64)
-    answers, seen = (found, bits, counts), (mask, depth, canonical)
+    answers, seen = (found, bits, counts), (mask, depth, canonical, normals)
     in_bands(lambda *band: _find(answers, seen, rays_and_parts, band), len(mask))
     rows = [(row * mask.shape[1], counts[row]) for row in np.flatnonzero(counts)]
     near, bits = (
@@ -78,11 +78,12 @@ def _sampled(
 
 
 def _limits(part: Part) -> list[float]:
-    """[8]: the centre, how far in world units a place may be from it in x, y and z, the radius, and
-    how far in radii from the centre a ray may pass that meets a sheet."""
-    centre, radius, reach = part.around
-    reaches = (radius * along for along in reach)
-    return [*centre, *reaches, radius, max(map(_extent, part.sheets))]
+    """[10]: the centre and how far from it a place may be in each coordinate, world units; the
+    radius, and how far in radii from the centre a ray may pass that meets a sheet; whether there is
+    a cavity, and where, world units."""
+    centre, radius, reach, cavity = part.around
+    faced = [0.0] * 4 if cavity is None else [1.0, *(radius * x for x in cavity)]
+    return [*centre, reach * radius, radius, max(map(_extent, part.sheets)), *faced]
 
 
 def _extent(placed: PlacedSheet) -> float:
@@ -113,7 +114,7 @@ def _find(answers, seen, rays_and_parts, band):
     """In a band of rows, the pixels that are near a part and may see one of its sheets, from each
     row's first number on, and for each the parts as bits."""
     found, bits, counts = answers
-    mask, depth, canonical = seen
+    mask, depth, canonical, normals = seen
     directions, origin, limits, sights, ends = rays_and_parts
     width = np.uintp(mask.shape[1])
     # Unsigned, so that no index is asked whether it counts from the end.
@@ -124,9 +125,9 @@ def _find(answers, seen, rays_and_parts, band):
                 continue
             of_pixel, first = np.uint8(0), np.int64(0)
             for part in range(np.uintp(len(limits))):
-                if _is_near(canonical, y, x, limits, part):
+                if _is_near(canonical, normals, y, x, limits, part):
                     ray = _vector(directions, y, x)
-                    surface = depth[y, x] / limits[part, 6] + SLACK
+                    surface = depth[y, x] / limits[part, 4] + SLACK
                     if _passes(origin, ray, limits, part):
                         for number in range(first, ends[part]):
                             at, across, up = _met(sights[number], ray)
@@ -146,13 +147,22 @@ def _vector(picture, y, x):
 
 
 @_compiled
-def _is_near(canonical, y, x, limits, part):
-    """Whether a pixel's place is within reach of a part."""
-    place = _vector(canonical, y, x)
+def _is_near(canonical, normals, y, x, limits, part):
+    """Whether a pixel's place is within reach of a part, and faces its cavity if it has one."""
+    place, reach = _vector(canonical, y, x), limits[part, 3]
+    across = place[0] - limits[part, 0]
+    upward = place[1] - limits[part, 1]
+    toward = place[2] - limits[part, 2]
+    if not (abs(across) < reach and abs(upward) < reach and abs(toward) < reach):
+        return False
+    if limits[part, 6] == 0:
+        return True
+    normal = _vector(normals, y, x)
     return (
-        abs(place[0] - limits[part, 0]) < limits[part, 3]
-        and abs(place[1] - limits[part, 1]) < limits[part, 4]
-        and abs(place[2] - limits[part, 2]) < limits[part, 5]
+        normal[0] * (limits[part, 7] - across)
+        + normal[1] * (limits[part, 8] - upward)
+        + normal[2] * (limits[part, 9] - toward)
+        > 0
     )
 
 
@@ -162,7 +172,7 @@ def _passes(origin, ray, limits, part):
     x, y, z = origin[0] - limits[part, 0], origin[1] - limits[part, 1], origin[2] - limits[part, 2]
     along = x * ray[0] + y * ray[1] + z * ray[2]
     square = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
-    reach = limits[part, 7] * limits[part, 6]
+    reach = limits[part, 5] * limits[part, 4]
     return (x * x + y * y + z * z - reach * reach) * square < along * along
 
 
@@ -198,7 +208,7 @@ def _sample(answers, pixels, of_pixels, place, plane):
         pixel = pixels[n]
         ray = (directions[pixel, 0], directions[pixel, 1], directions[pixel, 2])
         at, across, up = _met(sight, ray)
-        if not (at < depth[pixel] / limits[6] + sight[17] and abs(across) < 1 and abs(up) < 1):
+        if not (at < depth[pixel] / limits[4] + sight[17] and abs(across) < 1 and abs(up) < 1):
             continue
         depths[n] = at
         column, row = ((across + 1) * width - 1) / 2, ((up + 1) * height - 1) / 2

@@ -34,8 +34,11 @@ class Surroundings(NamedTuple):
     centre: Sequence[float]
     """Canonical, world units, as is the radius."""
     radius: float
-    reach: tuple[float, float, float]
-    """How far from the centre in x, y and z, in radii, a pixel's place may be."""
+    reach: float
+    """How far from the centre, in radii and each coordinate, a pixel's place may be."""
+    cavity: Sequence[float] | None = None
+    """A point, in radii from the centre: only surface that faces it uncovers sheets, as the walls
+    around it do. None: all."""
 
 
 class Sheet(nn.Module):
@@ -130,8 +133,10 @@ def plain_see(gbuffer: GBuffer, rays: Rays, part: Part) -> Sighting:
     around, sheets = part
     centre = gbuffer.canonical.new_tensor(around.centre)
     offset = gbuffer.canonical - centre
-    reach = around.radius * offset.new_tensor(around.reach)
-    near = gbuffer.mask & (offset.abs() < reach).all(dim=-1)
+    near = gbuffer.mask & (offset.abs() < around.reach * around.radius).all(dim=-1)
+    if around.cavity is not None:
+        to_cavity = around.radius * offset.new_tensor(around.cavity) - offset
+        near &= (gbuffer.normal * to_cavity).sum(dim=-1) > 0
     pixels = near.flatten().nonzero().squeeze(1)
     start = ((rays.origin - centre) / around.radius).expand(len(pixels), 3)
     direction = rays.direction.flatten(0, 1)[pixels]

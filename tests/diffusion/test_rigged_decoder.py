@@ -60,7 +60,9 @@ def scene() -> tuple[GBuffer, Rays]:
     depth = ORIGIN[2] - places[..., 2]
     rays = Rays(ORIGIN, (places - ORIGIN) / depth[..., None])
     places = places * mask[..., None]
-    return GBuffer(mask, depth * mask, places.sin(), places), rays
+    normals = places.sin()
+    normals[:16, :16] = mask[:16, :16, None] * torch.tensor([0.0, 0.0, 1.0])
+    return GBuffer(mask, depth * mask, normals, places), rays
 
 
 def looked_up(decoder: RiggedDecoder, codes: torch.Tensor) -> Surface:
