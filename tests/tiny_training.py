@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tiny import RESOLUTION_PX, VIEW, tiny_vae, write_tiny_frames
+from tiny import RESOLUTION_PX, VIEW, tiny_nphm, tiny_vae, write_tiny_frames
 
-from avatar_viewer.training.avatar import AvatarTraining, SmallUNet
+from avatar_viewer.training.avatar_settings import AvatarTraining
+from avatar_viewer.training.base import SmallUNet
 from avatar_viewer.training.loop import LoopConfig
 from avatar_viewer.weights import save_network
 
 
 def write_inputs(folder: Path) -> Path:
-    """A folder with a data set and an autoencoder."""
+    """A folder with a data set, a head model and an autoencoder."""
     write_tiny_frames(folder / "data")
+    save_network(tiny_nphm(), folder / "head")
     save_network(tiny_vae(), folder / "vae")
     return folder
 

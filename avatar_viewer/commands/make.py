@@ -29,7 +29,8 @@ class Train(Command):
 
             train_head(read_config(self.config, HeadTraining))
         elif self.model == "decoder":
-            from avatar_viewer.training.decoder import DecoderTraining, train_decoder
+            from avatar_viewer.training.decoder import train_decoder
+            from avatar_viewer.training.decoder_settings import DecoderTraining
 
             train_decoder(read_config(self.config, DecoderTraining))
         elif self.model == "distill":
@@ -45,7 +46,8 @@ class Train(Command):
 
             train_prior(read_config(self.config, PriorTraining))
         else:
-            from avatar_viewer.training.avatar import AvatarTraining, train_avatar
+            from avatar_viewer.training.avatar import train_avatar
+            from avatar_viewer.training.avatar_settings import AvatarTraining
 
             train_avatar(read_config(self.config, AvatarTraining))
 

@@ -57,11 +57,13 @@ class Capture:
     """In metres, in the head's frame."""
     meshes: dict[tuple[str, int], Callable[[], np.ndarray]]
     """Of each time step: reads [V,3], metres, in the head's frame."""
+    left_out: int = 0
+    """How many time steps have pictures but no mesh."""
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What becomes of a capture."""
+    """What becomes of a capture, as the options of `data import` say it."""
 
     size_px: int = 512
     crop: float = 1.0
@@ -73,14 +75,14 @@ class ImportOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
-            raise AvatarError(f"crop: expected more than 0, at most 1, found {self.crop}")
-        for name in ("size_px", "every"):
-            if getattr(self, name) < 1:
-                raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+            raise AvatarError(f"--crop: expected more than 0, at most 1, found {self.crop}")
+        for option, value in (("--size", self.size_px), ("--every", self.every)):
+            if value < 1:
+                raise AvatarError(f"{option}: expected 1 or more, found {value}")
         if not self.held_out_sequences and self.held_out_camera is None:
             raise AvatarError(
-                "held_out_sequences, held_out_camera: expected one of them, found none: the test "
-                "split would be empty"
+                "--held-out-sequences, --held-out-camera: expected one of them, found none: the "
+                "test split would be empty"
             )
 
     def split(self, view: View) -> str:
@@ -120,19 +122,21 @@ def write_capture(capture: Capture, out: Path, options: ImportOptions) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     without = sum(view.mask is None for view in views)
-    note = f", {without} of them without a mask: they keep their background" if without else ""
-    print(f"wrote {out}: {len(views)} pictures{note}")
+    notes = f", {without} of them without a mask: they keep their background" if without else ""
+    if capture.left_out:
+        notes += f"; {capture.left_out} time steps left out, which have no mesh"
+    print(f"wrote {out}: {len(views)} pictures{notes}")
 
 
 def chosen_views(views: list[View], options: ImportOptions) -> list[View]:
     """Every n-th time step of each sequence; raises where a held-out name is not in the capture."""
-    for name, wanted, known in (
-        ("held_out_sequences", set(options.held_out_sequences), {v.sequence for v in views}),
-        ("held_out_camera", {options.held_out_camera} - {None}, {v.camera for v in views}),
+    for option, wanted, known in (
+        ("--held-out-sequences", set(options.held_out_sequences), {v.sequence for v in views}),
+        ("--held-out-camera", {options.held_out_camera} - {None}, {v.camera for v in views}),
     ):
         if unknown := wanted - known:
             raise AvatarError(
-                f"{name}: expected some of {', '.join(sorted(known))}, "
+                f"{option}: expected some of {', '.join(sorted(known))}, "
                 f"found {', '.join(sorted(map(str, unknown)))}"
             )
     kept = set()

@@ -7,7 +7,7 @@ of 512 pixels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -15,10 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from avatar_viewer.data.frames import FRAMES_FILE, FrameRecord, no_frames, parse_frames
 from avatar_viewer.data.head_frame import read_world_from_head
 from avatar_viewer.data.meshes import read_canonical, read_tracked
-from avatar_viewer.errors import AvatarError, AvatarErrors, one_line
-
-MOST_PROBLEMS = 20
-"""How many are listed; the rest is counted."""
+from avatar_viewer.errors import AvatarError, one_line, raise_all
 
 
 def check_data(
@@ -29,8 +26,35 @@ def check_data(
     `at_least` says how many frames splits must have: a batch. Raises AvatarError, or AvatarErrors
     with a line for each problem: the file or field, what was expected and what was found.
     """
+    records, problems = _checked(folder, split, at_least or {})
+    raise_all(f"{folder}: expected a data set without faults", problems)
+    return records
+
+
+def check_people(folders: Sequence[Path], split: str, at_least: int) -> None:
+    """`check_data` of a split of several data sets, which together must have so many frames."""
+    found, problems = 0, []
+    for folder in folders:
+        try:
+            records, faults = _checked(folder, split, {})
+        except AvatarError as error:
+            records, faults = [], [str(error)]
+        found += len(records)
+        problems += faults
+    if found < at_least:
+        problems.append(
+            f"data: expected {at_least} or more frames of split '{split}' (a batch) in all, "
+            f"found {found}"
+        )
+    raise_all("data: expected data sets without faults", problems)
+
+
+def _checked(
+    folder: Path, split: str | None, at_least: Mapping[str, int]
+) -> tuple[list[FrameRecord], list[str]]:
+    """The records of one split (all when None), and everything that is wrong."""
     records, problems = parse_frames(folder)
-    needs = dict(at_least or {})
+    needs = dict(at_least)
     if split is not None:
         needs.setdefault(split, 1)
     problems += _counts(folder, records, needs)
@@ -38,20 +62,7 @@ def check_data(
     problems += _error(lambda: read_world_from_head(folder))
     problems += _pictures(chosen)
     problems += _meshes(folder, chosen)
-    if problems:
-        raise report(folder, problems)
-    return chosen
-
-
-def report(folder: Path, problems: list[str]) -> AvatarError:
-    """One problem as its own line, more of them as a list under a headline."""
-    if len(problems) == 1:
-        return AvatarError(problems[0])
-    lines = [f"{folder}: expected a data set without faults, found {len(problems)}:"]
-    lines += problems[:MOST_PROBLEMS]
-    if len(problems) > MOST_PROBLEMS:
-        lines.append(f"and {len(problems) - MOST_PROBLEMS} more")
-    return AvatarErrors("\n".join(lines))
+    return chosen, problems
 
 
 def _counts(folder: Path, records: list[FrameRecord], needs: Mapping[str, int]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,27 +118,31 @@ def no_frames(folder: Path, split: str | None, records: list[FrameRecord]) -> st
 
 
 def parse_frames(folder: Path) -> tuple[list[FrameRecord], list[str]]:
-    """The good records of all lists in the order of their ids, and what is wrong with the rest.
+    """The records of all lists in the order of their ids, and what is wrong with them.
 
-    Raises AvatarError where there is no list to read.
+    A faulty frame has a record too where its split and its picture can be read, so that both can be
+    looked at; what else it says is left out. Raises AvatarError where there is no list to read.
     """
     lists = sorted(folder.glob(LIST_NAMES))
     if not lists:
         path = folder / FRAMES_FILE
         raise AvatarError(f"{path}: expected a data set's frame list, found no file")
-    records: dict[str, FrameRecord] = {}
+    records: list[FrameRecord] = []
+    ids: set[str] = set()
     problems: list[str] = []
     for path in lists:
         for number, line in enumerate(_lines(path), start=1):
             if not line.strip():
                 continue
-            record, faults = _parse(line, folder)
-            if record is not None and record.id in records:
-                faults = [f"expected an id of its own, found '{record.id}' again"]
-            elif record is not None:
-                records[record.id] = record
-            problems += [f"{path}, line {number}: {fault}" for fault in faults]
-    return sorted(records.values(), key=lambda record: record.id), problems
+            place = f"{path}, line {number}"
+            record, faults = _parse(line, folder, place)
+            if record is not None:
+                records.append(record)
+                if record.id in ids:
+                    faults.append(f"expected an id of its own, found '{record.id}' again")
+                ids.add(record.id)
+            problems += [f"{place}: {fault}" for fault in faults]
+    return sorted(records, key=lambda record: record.id), problems
 
 
 def _lines(path: Path) -> list[str]:
@@ -154,27 +158,36 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _parse(line: str, folder: Path) -> tuple[FrameRecord | None, list[str]]:
+def _parse(line: str, folder: Path, place: str) -> tuple[FrameRecord | None, list[str]]:
+    """Where a frame has no id, its place stands for it."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         return None, [f"expected a JSON object, found {one_line(error)}"]
     faults = list(_faults(fields))
-    if faults:
+    if not isinstance(fields, dict):
+        return None, faults
+    if not isinstance(fields.get("file"), str) or not isinstance(fields.get("split"), str):
         return None, faults
     gaze, mesh = fields.get("gaze"), fields.get("mesh")
-    weights = fields.get("expression", {})
     record = FrameRecord(
-        id=fields["id"],
+        id=fields["id"] if isinstance(fields.get("id"), str) else place,
         path=folder / fields["file"],
         split=fields["split"],
         kind=str(fields.get("kind", "")),
-        expression={unit: float(weight) for unit, weight in weights.items()},
-        camera=fields["camera"],
-        mesh=None if mesh is None else folder / mesh,
-        gaze=None if gaze is None else tuple(float(number) for number in gaze),
+        expression={},
+        camera={},
+        mesh=folder / mesh if isinstance(mesh, str) else None,
     )
-    return record, []
+    if not faults:
+        weights = fields.get("expression", {})
+        record = replace(
+            record,
+            expression={unit: float(weight) for unit, weight in weights.items()},
+            camera=fields["camera"],
+            gaze=None if gaze is None else tuple(float(number) for number in gaze),
+        )
+    return record, faults
 
 
 def _faults(fields: object) -> Iterator[str]:
@@ -223,7 +236,8 @@ def _weight_faults(weights: dict) -> Iterator[str]:
         if unit not in ARKIT_UNITS:
             yield f"expression: expected ARKit units, found {unit}"
         elif not _is_number(weight) or not 0 <= weight <= 1:
-            yield f"expected {unit} in 0..1, found {weight}"
+            found = f"the text '{weight}'" if isinstance(weight, str) else weight
+            yield f"expected {unit} in 0..1, found {found}"
 
 
 def _is_gaze(gaze: object) -> bool:

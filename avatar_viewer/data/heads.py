@@ -16,12 +16,14 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, safe_open, save_file
 
+from avatar_viewer.data.head_frame import PERSON_FILE
 from avatar_viewer.data.head_sampler import CANONICAL_WEIGHTS, HeadSampler, HeadScans
 from avatar_viewer.data.makehuman import random_identity
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.files import make_folder, written_aside
 from avatar_viewer.head.arkit_units import ARKIT_UNITS, unit_weights
 from avatar_viewer.head.frame import BOX_MAX, BOX_MIN, UNITS_PER_METRE
+from avatar_viewer.weights import read_json
 
 FORMAT = 2
 PERSON_EXPRESSIONS = 10
@@ -47,13 +49,15 @@ def random_expressions(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def read_person(person: Path) -> dict[str, float]:
     """Identity targets (file: weight) of a person's folder (`person.json`)."""
-    file = person / "person.json"
+    file = person / PERSON_FILE
+    description = read_json(file)
     try:
-        targets = json.loads(file.read_text())["identity"]["targets"]
+        targets = description["identity"]["targets"]
         return {str(path): float(weight) for path, weight in targets.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise AvatarError(
-            f"{file}: expected a person with identity.targets (file: weight), found {error!r}"
+            f"{file}: expected a person with identity.targets (file: weight), found {found}"
         ) from error
 
 

@@ -56,7 +56,8 @@ class _Fields:
 
 def read_nerfstudio(folder: Path) -> Capture:
     """A folder with `transforms.json`, or that file."""
-    path = folder if folder.is_file() else folder / TRANSFORMS_FILE
+    is_file = folder.is_file() or folder.suffix == ".json"
+    path = folder if is_file else folder / TRANSFORMS_FILE
     common = read_object(path, "frames", "canonical_mesh_path")
     folder = path.parent
     if not isinstance(common["frames"], list) or not common["frames"]:

@@ -54,6 +54,7 @@ def read_nersemble(folder: Path, tracking: Tracking | None = None) -> Capture:
     cameras = read_cameras(folder / CALIBRATION)
     views: list[View] = []
     posed: dict[tuple[str, int], _Posed] = {}
+    left_out: set[tuple[str, int]] = set()
     sequences = sorted(path for path in (folder / "sequences").glob("*") if path.is_dir())
     for sequence in sequences:
         pictures = find_pictures(sequence)
@@ -61,6 +62,7 @@ def read_nersemble(folder: Path, tracking: Tracking | None = None) -> Capture:
         for (time, camera), (picture, mask) in sorted(pictures.items()):
             mesh = _Posed.find(sequence / "annotations/tracking" / tracking.meshes, time)
             if mesh is None:
+                left_out.add((sequence.name, time))
                 continue
             posed[sequence.name, time] = mesh
             lens, camera_from_world = _camera(cameras, camera, folder / CALIBRATION)
@@ -74,7 +76,7 @@ def read_nersemble(folder: Path, tracking: Tracking | None = None) -> Capture:
     first = posed[views[0].time_step]
     canonical = CanonicalMesh(first.canonical() / NPHM_UNITS_PER_FLAME, first.faces())
     meshes = {key: _carried(mesh, canonical) for key, mesh in posed.items()}
-    return Capture(views, canonical, meshes)
+    return Capture(views, canonical, meshes, len(left_out))
 
 
 def read_cameras(path: Path) -> dict[str, tuple[Lens, np.ndarray]]:

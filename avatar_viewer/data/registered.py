@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from avatar_viewer.data.frames import FrameRecord
-from avatar_viewer.data.head_frame import read_head_frame
+from avatar_viewer.data.head_frame import PERSON_FILE, read_head_frame
 from avatar_viewer.data.head_sampler import HeadSampler
 from avatar_viewer.data.heads import read_person
+from avatar_viewer.data.makehuman import data_folder
 from avatar_viewer.data.meshes import CanonicalMesh, read_canonical, read_tracked
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.nphm import NPHM
@@ -60,6 +61,21 @@ def registered_points(nphm: NPHM, data: Path, records: list[FrameRecord]) -> Reg
     return RegisteredPoints(
         torch.from_numpy(places(mesh.vertices)), torch.from_numpy(posed), torch.tensor(rows)
     )
+
+
+def check_registrable(data: Path, records: list[FrameRecord]) -> None:
+    """Raise AvatarError where the generator cannot make meshes of these records' weights.
+
+    Tracked meshes are checked with the data set.
+    """
+    if not records or records[0].mesh is not None:
+        return
+    targets, folder = read_person(data), data_folder()
+    if missing := [path for path in targets if not (folder / path).is_file()]:
+        raise AvatarError(
+            f"{data / PERSON_FILE}: identity.targets: expected files of {folder}, "
+            f"found no {', '.join(missing)}"
+        )
 
 
 def surface_places(

@@ -26,17 +26,20 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from avatar_viewer.avatar import Avatar
-from avatar_viewer.config import read_config, write_config
-from avatar_viewer.data.frames import read_frames
+from avatar_viewer.config import expect_at_least, read_config, write_config
+from avatar_viewer.data.check import check_data
+from avatar_viewer.diffusion.rigged_decoder import RiggedDecoder
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.evaluation.images import evaluate_split, make_judges, write_json
 from avatar_viewer.evaluation.results import write_results
 from avatar_viewer.evaluation.sheet import arranged, shrunk, write_picture
 from avatar_viewer.evaluation.split import Judges
 from avatar_viewer.files import ensure_writable, make_folder
-from avatar_viewer.training.avatar import AvatarTraining, train_avatar
-from avatar_viewer.training.decoder import DecoderTraining, train_decoder
-from avatar_viewer.weights import read_json
+from avatar_viewer.training.avatar import train_avatar
+from avatar_viewer.training.avatar_settings import AvatarTraining
+from avatar_viewer.training.decoder import train_decoder
+from avatar_viewer.training.decoder_settings import DecoderTraining
+from avatar_viewer.weights import load_network, read_json
 
 VariantName = Literal["full", "no_attention", "no_features", "no_prior", "no_diffusion", "unet"]
 VARIANTS: tuple[VariantName, ...] = get_args(VariantName)
@@ -64,9 +67,7 @@ class Ablation:
     picture_px: int = 192
 
     def __post_init__(self) -> None:
-        for name in ("steps", "pictures", "picture_px"):
-            if getattr(self, name) < 1:
-                raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        expect_at_least(self, 1, ("steps", "pictures", "picture_px"))
         for name in ("splits", "variants"):
             if not getattr(self, name):
                 raise AvatarError(f"{name}: expected at least one, found none")
@@ -86,8 +87,9 @@ class Variant:
 def run_ablation(ablation: Ablation, out: Path, results: Path | None) -> None:
     """Train and evaluate what is not finished yet; write `results` (None: out/results.md)."""
     full = _full_settings(ablation)
-    for split in ablation.splits:
-        read_frames(full.data, split)
+    decoder = _decoder_settings(ablation)
+    batch = max(full.batch_size, 0 if decoder is None else decoder.batch_size)
+    check_data(full.data, at_least=dict.fromkeys((*ablation.splits, "test"), 1) | {"train": batch})
     make_folder(out)
     results = results or out / "results.md"
     ensure_writable(results)
@@ -111,10 +113,10 @@ def run_ablation(ablation: Ablation, out: Path, results: Path | None) -> None:
             first = first or variant.settings.out
             entry["splits"] = _evaluated(variant.settings, ablation, judges)
         report["variants"][name] = entry
-        if variant.settings is not None and ablation.decoder is not None and name in RIGGED:
+        if variant.settings is not None and decoder is not None and name in RIGGED:
             title = f"{variant.title}, rigged decoder"
             print(f"{name}: {title}", flush=True)
-            settings = rigged_settings(ablation.decoder, variant.settings)
+            settings = rigged_settings(decoder, variant.settings)
             train_rigged(settings)
             splits = _evaluated(settings, ablation, judges)
             report["variants"][settings.out.name] = {"title": title, "splits": splits}
@@ -133,6 +135,17 @@ def _full_settings(ablation: Ablation) -> AvatarTraining:
         )
     loop = replace(full.loop, steps=ablation.steps)
     return replace(full, loop=loop, train_unet=full.trains_unet)
+
+
+def _decoder_settings(ablation: Ablation) -> DecoderTraining | None:
+    """Read at the start, with the decoders that they name: they are needed after hours only."""
+    if ablation.decoder is None:
+        return None
+    settings = read_config(ablation.decoder, DecoderTraining)
+    for folder in (settings.start, settings.features_from):
+        if folder is not None:
+            load_network(RiggedDecoder, folder)
+    return settings
 
 
 def make_variant(name: VariantName, full: AvatarTraining, out: Path) -> Variant:
@@ -186,12 +199,10 @@ def train_variant(settings: AvatarTraining, first: Path | None) -> None:
     (folder / FINISHED).touch()
 
 
-def rigged_settings(decoder: Path, of: AvatarTraining) -> DecoderTraining:
+def rigged_settings(decoder: DecoderTraining, of: AvatarTraining) -> DecoderTraining:
     """How a variant's rigged decoder is trained, in a folder beside the variant's."""
     out = of.out.with_name(f"{of.out.name}_rigged")
-    return replace(
-        read_config(decoder, DecoderTraining), data=of.data, avatar=of.out / "avatar", out=out
-    )
+    return replace(decoder, data=of.data, avatar=of.out / "avatar", out=out)
 
 
 def train_rigged(settings: DecoderTraining) -> None:

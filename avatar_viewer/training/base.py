@@ -10,9 +10,12 @@ import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor
 
+from avatar_viewer.config import expect_at_least, expect_between
 from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.weights import load_tensors
 
+NORM_GROUPS = 16
+"""Of `SmallUNet`; every level's width is a multiple."""
 PROMPT_FILE = "prompt.safetensors"
 """Beside the U-Net of a prior that was trained without text."""
 
@@ -27,6 +30,14 @@ class SmallUNet:
     token_dim: int = 128
     heads: int = 4
 
+    def __post_init__(self) -> None:
+        expect_at_least(self, 1, ("channels", "layers_per_block", "token_dim"))
+        expect_between(self, 1, min(self.channels), ("heads",))
+        if any(width % NORM_GROUPS for width in self.channels):
+            raise AvatarError(
+                f"channels: expected multiples of {NORM_GROUPS}, found {list(self.channels)}"
+            )
+
     def build(self, latent_channels: int) -> UNet2DConditionModel:
         """A U-Net for latents of so many channels."""
         attended = len(self.channels) - 1
@@ -39,7 +50,7 @@ class SmallUNet:
             up_block_types=("CrossAttnUpBlock2D",) * attended + ("UpBlock2D",),
             cross_attention_dim=self.token_dim,
             attention_head_dim=self.heads,
-            norm_num_groups=16,
+            norm_num_groups=NORM_GROUPS,
             use_linear_projection=True,
         )
 

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.avatar_folder import load_parts
+from avatar_viewer.config import expect_at_least, expect_between
 from avatar_viewer.data.check import check_data
 from avatar_viewer.data.person import person_of
 from avatar_viewer.device import best_compute
@@ -30,8 +31,9 @@ from avatar_viewer.diffusion.autoencoder import decode, to_uint8
 from avatar_viewer.diffusion.denoiser import Denoiser
 from avatar_viewer.diffusion.samplers import REGRESSION, initial_noise, sample, trailing_timesteps
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.stages import Conditioning
-from avatar_viewer.training.avatar import SHEET_VIEWS, control_resolution_px, save_avatar
+from avatar_viewer.stages import MAX_STEPS, Conditioning
+from avatar_viewer.training.avatar import SHEET_VIEWS, save_avatar
+from avatar_viewer.training.avatar_networks import control_resolution_px
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.training.views import Batch, ViewOptions, Views
 
@@ -71,15 +73,12 @@ class DistillTraining:
     teacher has it. A small network loses little by leaving it out, and is faster."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "teacher_steps"):
-            if getattr(self, name) < 1:
-                raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
-        if self.truth_weight < 0:
-            raise AvatarError(f"truth_weight: expected 0 or more, found {self.truth_weight}")
+        expect_at_least(self, 1, ("batch_size",))
+        expect_at_least(self, 0, ("zooms", "truth_weight"))
+        expect_between(self, 1, MAX_STEPS, ("teacher_steps", "steps", "quick_steps"))
+        expect_between(self, 0, 1, ("pure_noise_share",))
         if not self.huber > 0:
             raise AvatarError(f"huber: expected more than 0, found {self.huber}")
-        if not 0 <= self.pure_noise_share <= 1:
-            raise AvatarError(f"pure_noise_share: expected 0 to 1, found {self.pure_noise_share}")
 
 
 def train_distill(config: DistillTraining) -> None:

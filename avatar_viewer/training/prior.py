@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avatar_viewer.data.check import check_data
+from avatar_viewer.config import expect_at_least
+from avatar_viewer.data.check import check_people
 from avatar_viewer.diffusion.autoencoder import (
     Autoencoder,
     decode,
@@ -24,10 +25,11 @@ from avatar_viewer.diffusion.autoencoder import (
     to_uint8,
 )
 from avatar_viewer.diffusion.samplers import initial_noise, sample, training_schedule
+from avatar_viewer.errors import AvatarError
 from avatar_viewer.training.base import PROMPT_FILE, SmallUNet
 from avatar_viewer.training.loop import LoopConfig, Run
 from avatar_viewer.training.losses import noised
-from avatar_viewer.training.vae import load_pictures, to_signed
+from avatar_viewer.training.vae import check_whole_latents, load_pictures, to_signed
 from avatar_viewer.weights import save_network, save_tensors
 
 SHEET_PICTURES = 8
@@ -50,6 +52,11 @@ class PriorTraining:
     batch_size: int = 8
     prompt_tokens: int = 1
     """Learnt tokens that stand where a text-to-image U-Net sees its prompt."""
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, 1, ("resolution_px", "batch_size", "prompt_tokens"))
+        if not self.data:
+            raise AvatarError("data: expected one or more folders, found none")
 
 
 class Prior(nn.Module):
@@ -76,9 +83,9 @@ class Prior(nn.Module):
 def train_prior(config: PriorTraining) -> None:
     """Train, or go on with a run that was cut off; write `out/prior` at every sample sheet."""
     torch.manual_seed(config.loop.seed)
-    for folder in config.data:
-        check_data(folder, "train")
+    check_people(config.data, "train", config.batch_size)
     vae = load_autoencoder(config.vae)
+    check_whole_latents(config.resolution_px, vae)
     prior = Prior(config.small.build(vae.config["latent_channels"]), config.prompt_tokens)
     run = Run(config.out, {"prior": prior}, config.loop)
     nn.Module.to(vae, run.device)

@@ -13,16 +13,19 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from avatar_viewer.config import expect_at_least, expect_between
 from avatar_viewer.data.check import check_data
 from avatar_viewer.data.frames import read_frames
 from avatar_viewer.data.head_frame import read_head_frame
 from avatar_viewer.data.person import person_identity
 from avatar_viewer.diffusion.autoencoder import (
     NORM_GROUPS,
+    Autoencoder,
     build_autoencoder,
     decode,
     encode,
     encoder_input,
+    pixels_per_latent,
     to_uint8,
     with_fold,
 )
@@ -66,9 +69,9 @@ class VaeTraining:
     square_weight: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("fold", "batch_size", "latent_channels"):
-            if getattr(self, name) < 1:
-                raise AvatarError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        expect_at_least(self, 1, ("fold", "batch_size", "latent_channels"))
+        expect_at_least(self, 0, ("kl_weight", "edge_weight", "square_weight"))
+        expect_between(self, 0, 1, ("crop_fraction",))
         if not self.channels or any(width < 1 or width % NORM_GROUPS for width in self.channels):
             raise AvatarError(
                 f"channels: expected multiples of {NORM_GROUPS}, found {list(self.channels)}"
@@ -87,6 +90,16 @@ class VaeTraining:
                 f"crop_px: expected at most resolution_px ({self.resolution_px}), "
                 f"found {self.crop_px}"
             )
+
+
+def check_whole_latents(resolution_px: int, vae: Autoencoder) -> None:
+    """Raise AvatarError for a size of pictures that ends within a latent."""
+    stride = pixels_per_latent(vae)
+    if resolution_px % stride:
+        raise AvatarError(
+            f"resolution_px: expected a multiple of {stride}, the autoencoder's pixels per latent, "
+            f"found {resolution_px}"
+        )
 
 
 def load_pictures(folder: Path, split: str, size_px: int) -> Tensor:

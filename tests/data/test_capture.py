@@ -106,6 +106,26 @@ def test_time_steps_are_thinned(nersemble: Path, tmp_path: Path):
     assert len(list((tmp_path / "data/meshes").glob("*.npy"))) == 2
 
 
+def test_time_steps_without_a_mesh_are_counted(tmp_path: Path, capsys):
+    source = write_nersemble(tmp_path / "037")
+    (source / TRACKING / "NPHM/00006_local_new.ply").unlink()
+    options = ImportOptions(32, held_out_camera="222")
+    write_capture(read_nersemble(source), tmp_path / "data", options)
+    assert len(check_data(tmp_path / "data")) == 6
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(f"wrote {tmp_path / 'data'}: 6 pictures, ")
+    assert line.endswith("; 1 time steps left out, which have no mesh")
+    write_capture(read_nersemble(write_nersemble(tmp_path / "038")), tmp_path / "whole", options)
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_a_missing_file_is_named_as_it_was_given(tmp_path: Path, capsys):
+    for given, named in (("nowhere.json", "nowhere.json"), ("nowhere", "nowhere/transforms.json")):
+        arguments = ["nerfstudio", "--source", str(tmp_path / given), "--held-out-camera", "cam1"]
+        words = f"error: {tmp_path / named}: expected a JSON file, found none"
+        assert words in refused(arguments, tmp_path / "data", capsys)
+
+
 def test_a_scaled_head_is_seen_as_before():
     camera = Orbit(20, 10, 1.5, (0.0, 0.1, 0.0), 30).camera(64, 64).matrix
     world_from_head = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -136,11 +156,11 @@ def edited(path: Path, **changes) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "held_out_sequences, held_out_camera: expected one of them"),
-        (["--held-out-camera", "333"], "held_out_camera: expected some of 111, 222, found 333"),
-        (["--held-out-sequences", "A"], "held_out_sequences: expected some of EMO-1, SEN-2"),
-        (["--held-out-camera", "222", "--crop", "0"], "crop: expected more than 0"),
-        (["--held-out-camera", "222", "--every", "0"], "every: expected 1 or more"),
+        ([], "--held-out-sequences, --held-out-camera: expected one of them"),
+        (["--held-out-camera", "333"], "--held-out-camera: expected some of 111, 222, found 333"),
+        (["--held-out-sequences", "A"], "--held-out-sequences: expected some of EMO-1, SEN-2"),
+        (["--held-out-camera", "222", "--crop", "0"], "--crop: expected more than 0"),
+        (["--held-out-camera", "222", "--every", "0"], "--every: expected 1 or more"),
         (
             ["--held-out-camera", "222", "--mesh-tracking", "X"],
             "annotations/tracking/X, found none",

@@ -12,8 +12,8 @@ from tiny import write_tiny_avatar, write_tiny_frames
 from tracked_data import write_tracked_data
 
 from avatar_viewer.cli import main
-from avatar_viewer.data.check import MOST_PROBLEMS, check_data
-from avatar_viewer.errors import AvatarError
+from avatar_viewer.data.check import check_data, check_people
+from avatar_viewer.errors import MOST_PROBLEMS, AvatarError
 
 
 @pytest.fixture
@@ -73,11 +73,11 @@ def test_all_problems_are_in_one_report(data: Path):
             f"{frames}, line 5: expected jawOpen in 0..1, found 1.5",
             f"{frames}, line 5: expected mouthLeft in 0..1, found nan",
             f"{frames}, line 6: expected an id of its own, found 'frame_0' again",
-            f"{frames}: expected 8 or more frames of split 'train' (a batch), found 3",
+            f"{frames}: expected 8 or more frames of split 'train' (a batch), found 4",
             f"{data / 'person.json'}: expected world_from_head (16 numbers)",
             f"{data / 'frames/0.png'}: expected a picture, found no file",
             f"{data / 'frames/1.png'}: expected a readable picture, found: ",
-            f"{data / 'frames/2.png'}: expected 16x16 pixels, a square, found 16x20",
+            f"{data / 'frames/2.png'}: expected 64x64 pixels as most pictures have, found 16x20",
         ],
         strict=True,
     ):
@@ -113,8 +113,60 @@ def test_a_long_report_is_cut(data: Path):
     with pytest.raises(AvatarError) as caught:
         check_data(data)
     lines = str(caught.value).splitlines()
-    assert "found 43:" in lines[0]  # one more: no frames are left
-    assert len(lines) == MOST_PROBLEMS + 2 and lines[-1] == "and 23 more"
+    assert "found 42:" in lines[0]
+    assert len(lines) == MOST_PROBLEMS + 2 and lines[-1] == "and 22 more"
+
+
+def test_a_faulty_frame_counts_and_its_picture_is_looked_at(data: Path):
+    """Each fault is said, and none that follows from it: its split has as many frames as before."""
+    changed(data, 0, expression={"jawOpen": 1.5}, gaze=[2, 0, 0, 0])
+    (data / "frames/0.png").unlink()
+    changed(data, 4, id=None)
+    changed(data, 5, id=None)
+    (data / "frames/5.png").write_bytes(b"")
+    frames = data / "frames.jsonl"
+    assert problems(data, at_least={"train": 4, "test": 2})[1:] == [
+        f"{frames}, line 1: expected jawOpen in 0..1, found 1.5",
+        f"{frames}, line 1: expected gaze (4 numbers in -1..1), found [2, 0, 0, 0]",
+        f"{frames}, line 5: expected field 'id' (str), found none",
+        f"{frames}, line 6: expected field 'id' (str), found none",
+        f"{data / 'frames/5.png'}: expected a readable picture, found: cannot identify image file "
+        f"'{data / 'frames/5.png'}'",
+        f"{data / 'frames/0.png'}: expected a picture, found no file",
+    ]
+    for line in problems(data, "train")[1:]:
+        assert "5.png" not in line
+
+
+def test_a_frame_without_split_or_picture_is_only_named(data: Path):
+    changed(data, 0, split=5)
+    changed(data, 1, file=None)
+    lines = problems(data)[1:]
+    assert [line.partition(": ")[2] for line in lines] == [
+        "expected field 'split' (str), found int",
+        "expected field 'file' (str), found none",
+    ]
+
+
+def test_several_data_sets_have_one_report_and_fill_one_batch(data: Path, tmp_path: Path):
+    other = write_tiny_frames(tmp_path / "other", train=2, test=1)
+    check_people((data, other), "train", at_least=6)
+    with pytest.raises(AvatarError) as caught:
+        check_people((data, other), "train", at_least=7)
+    assert str(caught.value) == (
+        "data: expected 7 or more frames of split 'train' (a batch) in all, found 6"
+    )
+    changed(data, 0, expression={"jawOpen": "0.5"})
+    (other / "frames/1.png").unlink()
+    (other / "frames/2.png").unlink()  # of another split
+    with pytest.raises(AvatarError) as caught:
+        check_people((data, tmp_path / "none", other), "train", at_least=6)
+    assert str(caught.value).splitlines() == [
+        "data: expected data sets without faults, found 3:",
+        f"{data / 'frames.jsonl'}, line 1: expected jawOpen in 0..1, found the text '0.5'",
+        f"{tmp_path / 'none/frames.jsonl'}: expected a data set's frame list, found no file",
+        f"{other / 'frames/1.png'}: expected a picture, found no file",
+    ]
 
 
 def test_bad_meshes_are_named(tracked: Path):
@@ -130,7 +182,7 @@ def test_bad_meshes_are_named(tracked: Path):
         lines,
         [
             "line 3: expected gaze (4 numbers in -1..1), found [0, 0, 2, 0]",
-            "frame 't0c1': expected a mesh as 4 other frames have, found none",
+            "frame 't0c1': expected a mesh as 5 other frames have, found none",
             "t0.npy: expected float32 of shape (642, 3), as the canonical mesh has, found float32 "
             "of shape (7, 3)",
             "t1.npy: expected finite vertices",

@@ -69,7 +69,7 @@ def test_records_come_in_the_order_of_their_ids_by_split(tmp_path: Path):
         (GOOD | {"id": 5}, "field 'id' (str)"),
         (GOOD | {"expression": ["jawOpen"]}, "field 'expression' (dict)"),
         (GOOD | {"expression": {"jawOpen": 1.5}}, "jawOpen in 0..1, found 1.5"),
-        (GOOD | {"expression": {"jawOpen": "wide"}}, "jawOpen in 0..1, found wide"),
+        (GOOD | {"expression": {"jawOpen": "wide"}}, "jawOpen in 0..1, found the text 'wide'"),
         (GOOD | {"expression": {"jawOpen": None}}, "jawOpen in 0..1, found None"),
         (GOOD | {"expression": {"jawOpen": float("nan")}}, "jawOpen in 0..1, found nan"),
         (GOOD | {"camera": {"fov_deg": 20}}, "camera.camera_from_world"),

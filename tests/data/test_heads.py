@@ -69,13 +69,25 @@ def test_without_the_package_the_message_names_the_extra(monkeypatch):
         makehuman.data_folder()
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"identity": {"targets": {"a": "b"}}}'])
-def test_a_person_that_is_none(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "expected a JSON file, found none"),
+        ("{", "expected JSON, found: "),
+        ("[]", "expected a JSON object, found list"),
+        ("{}", "expected a person with identity.targets (file: weight), found no 'identity'"),
+        ('{"identity": {}}', "identity.targets (file: weight), found no 'targets'"),
+        ('{"identity": {"targets": {"a": "b"}}}', "found could not convert string to float: 'b'"),
+    ],
+)
+def test_a_person_that_is_none(tmp_path, content, said):
     if content is not None:
         (tmp_path / "person.json").write_text(content)
-    with pytest.raises(AvatarError, match=r"person\.json: expected a person") as caught:
+    with pytest.raises(AvatarError) as caught:
         heads.read_person(tmp_path)
-    assert "\n" not in str(caught.value)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path / 'person.json'}: expected ") and said in line
+    assert "\n" not in line
 
 
 def test_an_unwritable_folder_is_named_before_the_work(tmp_path):

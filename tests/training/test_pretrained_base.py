@@ -12,8 +12,8 @@ from tiny import tiny_person, tiny_unet, tiny_vae
 from tiny_training import tiny_training, write_inputs
 
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.training import avatar as training
-from avatar_viewer.training.avatar import build_denoiser, trained_parts
+from avatar_viewer.training import avatar_networks as training
+from avatar_viewer.training.avatar_networks import build_denoiser, trained_parts
 from avatar_viewer.training.base import empty_prompt
 
 

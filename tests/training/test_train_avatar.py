@@ -24,18 +24,20 @@ from tiny import (
 from tiny_training import tiny_training, write_inputs
 
 from avatar_viewer.avatar import Avatar
+from avatar_viewer.config import from_plain, to_plain
 from avatar_viewer.data.person import Person
+from avatar_viewer.data.visual_hull import Carving
 from avatar_viewer.diffusion.denoiser import Denoiser
 from avatar_viewer.diffusion.expression_attention import ExpressionAttention
 from avatar_viewer.errors import AvatarError
+from avatar_viewer.head.nphm import CODES_FILE
 from avatar_viewer.stages import RenderRequest
 from avatar_viewer.training import avatar as training
-from avatar_viewer.training.avatar import (
-    AvatarTraining,
-    build_denoiser,
-    train_avatar,
-    trained_parts,
-)
+from avatar_viewer.training import avatar_check
+from avatar_viewer.training.avatar import train_avatar
+from avatar_viewer.training.avatar_check import check_start
+from avatar_viewer.training.avatar_networks import build_denoiser, trained_parts
+from avatar_viewer.training.avatar_settings import AvatarTraining
 from avatar_viewer.training.loop import Run
 from avatar_viewer.training.losses import v_loss
 from avatar_viewer.training.views import Batch, ViewOptions, Views
@@ -55,6 +57,7 @@ def known_person(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         training, "load_person", lambda data, head, cache, extraction, hull: tiny_person(data)
     )
+    monkeypatch.setattr(avatar_check, "check_registrable", lambda data, records: None)
 
 
 @torch.no_grad()
@@ -155,13 +158,114 @@ def test_bfloat16_trains_too(inputs: Path, tmp_path: Path):
     assert Avatar.load(tmp_path / "avatar").info.name == "discs"
 
 
-def test_a_missing_corner_is_said_before_training(inputs: Path, tmp_path: Path):
-    corners = ("corner: neutral", "corner: smile", "corner: wink", "corner: frown")
+@pytest.fixture
+def no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes minutes is not begun."""
+    monkeypatch.setattr(training, "load_person", lambda *arguments: pytest.fail("fits codes"))
+
+
+WINK = ("corner: neutral", "corner: smile", "corner: wink", "corner: frown")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"corners": WINK}, "corners: expected a training frame of kind or id 'corner: wink'"),
+        ({"hull": Carving()}, "hull: expected 8 or more training frames (least_frames), found 4"),
+        (
+            {"resolution_px": 30},
+            "resolution_px: expected a multiple of 4, the autoencoder's pixels per latent, ",
+        ),
+        ({"control_px_per_latent": 3}, "control_px_per_latent: expected a divisor of 4"),
+        ({"stem_channels": (16,) * 4}, "control_px_per_latent: expected a divisor of 4 and a"),
+        ({"base": "/no/base"}, "base: expected a folder or Hub id with a U-Net, /no/base: "),
+        ({"tiny_vae": "/no/vae"}, "tiny_vae: expected a folder or Hub id with an AutoencoderTiny"),
+        ({"start": Path("/no/start")}, "/no/start/avatar.yaml: expected a YAML file, found: "),
+        ({"head": Path("/no/head")}, "/no/head/config.json: expected a JSON file, found none"),
+        ({"vae": Path("/no/vae")}, "/no/vae/config.json: expected a JSON file, found none"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_codes_are_fitted(
+    inputs: Path, tmp_path: Path, no_fit: None, capsys, changes: dict, said: str
+):
     with pytest.raises(AvatarError) as caught:
-        train_avatar(tiny_training(inputs, tmp_path, corners=corners))
-    line = str(caught.value)
-    assert line == "corners: expected a training frame of kind or id 'corner: wink', found none"
-    assert not (tmp_path / "log.jsonl").exists()
+        train_avatar(tiny_training(inputs, tmp_path / "run", **changes))
+    assert str(caught.value).startswith(said) and "\n" not in str(caught.value)
+    assert capsys.readouterr().out == "" and not (tmp_path / "run").exists()
+
+
+def test_all_that_stops_a_training_is_in_one_report(inputs: Path, tmp_path: Path, no_fit: None):
+    data = write_tiny_frames(tmp_path / "data")
+    frames = (data / "frames.jsonl").read_text()
+    (data / "frames.jsonl").write_text(frames.replace('{"jawOpen": 0.0}', '{"jawOpen": 2.0}'))
+    (data / "frames/1.png").unlink()
+    with pytest.raises(AvatarError) as caught:
+        train_avatar(
+            tiny_training(
+                inputs,
+                tmp_path / "run",
+                data=data,
+                corners=WINK,
+                hull=Carving(least_frames=5),
+                resolution_px=30,
+                head=tmp_path / "none",
+            )
+        )
+    assert str(caught.value).splitlines() == [
+        "train avatar: expected data and settings without faults, found 6:",
+        f"{data / 'frames.jsonl'}, line 1: expected jawOpen in 0..1, found 2.0",
+        f"{data / 'frames/1.png'}: expected a picture, found no file",
+        "corners: expected a training frame of kind or id 'corner: wink', found none",
+        "hull: expected 5 or more training frames (least_frames), found 4",
+        f"{tmp_path / 'none/config.json'}: expected a JSON file, found none",
+        "resolution_px: expected a multiple of 4, the autoencoder's pixels per latent, found 30",
+    ]
+
+
+def test_a_person_is_asked_for_until_codes_are_fitted(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    monkeypatch.setattr(avatar_check, "check_registrable", lambda data, _: asked.append(data))
+    settings = tiny_training(inputs, tmp_path / "run")
+    check_start(settings)
+    assert asked == [settings.data]
+    kept = tmp_path / "run/person/made-from"
+    kept.mkdir(parents=True)
+    (kept / CODES_FILE).touch()
+    check_start(settings)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+        ({"plane_channels": -1}, "plane_channels: expected 0 or more, found -1"),
+        ({"plane_resolution": 0}, "plane_resolution: expected 1 or more, found 0"),
+        ({"stem_channels": []}, "stem_channels: expected one or more numbers"),
+        ({"stem_channels": [16, 0]}, "stem_channels: expected one or more numbers, each 1 or more"),
+        ({"zooms": -1}, "zooms: expected 0 or more, found -1"),
+        ({"pure_noise_share": 3}, "pure_noise_share: expected 0 to 1, found 3.0"),
+        ({"resolution_px": 0}, "resolution_px: expected 1 to 4096, found 0"),
+        ({"steps": 0}, "steps: expected 1 to 1000, found 0"),
+        ({"quick_steps": 1001}, "quick_steps: expected 1 to 1000, found 1001"),
+        ({"prompt_tokens": 0}, "prompt_tokens: expected 1 or more, found 0"),
+        ({"control_px_per_latent": 0}, "control_px_per_latent: expected 1 or more, found 0"),
+        ({"small": {"channels": [15, 32]}}, "small: channels: expected multiples of 16, found [15"),
+        ({"small": {"channels": []}}, "small: channels: expected one or more numbers"),
+        (
+            {"small": {"channels": [32, 64], "heads": 64}},
+            "small: heads: expected 1 to 32, found 64",
+        ),
+    ],
+)
+def test_impossible_settings(inputs: Path, tmp_path: Path, changes: dict, said: str):
+    plain = to_plain(tiny_training(inputs, tmp_path))
+    assert from_plain(plain, AvatarTraining, "a.yaml") == tiny_training(inputs, tmp_path)
+    with pytest.raises(AvatarError) as caught:
+        from_plain(plain | changes, AvatarTraining, "a.yaml")
+    assert str(caught.value).startswith(f"a.yaml: {said}")
 
 
 def test_a_smaller_control_makes_a_smaller_first_layer(inputs: Path, tmp_path: Path):

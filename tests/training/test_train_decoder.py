@@ -22,7 +22,9 @@ from avatar_viewer.errors import AvatarError
 from avatar_viewer.head.nphm import GAZE_DIM
 from avatar_viewer.stages import ExpressionCode, RenderRequest
 from avatar_viewer.training import decoder as training
-from avatar_viewer.training.decoder import DecoderTraining, train_decoder
+from avatar_viewer.training.decoder import train_decoder
+from avatar_viewer.training.decoder_settings import DecoderTraining
+from avatar_viewer.training.decoder_start import start_jaw
 from avatar_viewer.training.loop import LoopConfig
 from avatar_viewer.training.shots import Shots
 from avatar_viewer.weights import load_network
@@ -229,7 +231,7 @@ def test_the_jaw_starts_with_the_chin(kind: type[MouthSheets | LayeredMouth]):
     rest = [bias.clone() for _, bias in mouth.shifts]
     torch.manual_seed(0)
     codes = 0.3 * torch.randn(30, CODE_DIM)
-    training.start_jaw(mouth, poser, list(codes))
+    start_jaw(mouth, poser, list(codes))
     offset = (poser.head.vertices - torch.tensor(mouth.centre)) / mouth.radius
     x, y, z = offset.unbind(1)
     chin = (x.abs() < 1) & (y > -2.5) & (y < -1.5) & (z > -1.5)
@@ -246,7 +248,7 @@ def test_the_jaw_starts_with_the_chin(kind: type[MouthSheets | LayeredMouth]):
     # What has learned to move keeps its motion.
     mouth.shifts[0][0].detach().mul_(2.0)
     learned = [weight.clone() for weight, _ in mouth.shifts]
-    training.start_jaw(mouth, poser, list(codes))
+    start_jaw(mouth, poser, list(codes))
     assert all(torch.equal(w, old) for (w, _), old in zip(mouth.shifts, learned, strict=True))
 
 
@@ -255,6 +257,10 @@ def test_the_jaw_starts_with_the_chin(kind: type[MouthSheets | LayeredMouth]):
     [
         ({"crop_px": 6}, "crop_px: expected a multiple of a latent's 4 pixels, found 6"),
         ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+        ({"channels": (0,)}, "channels: expected one or more numbers, each 1 or more"),
+        ({"blocks": (-1,)}, "blocks: expected one or more numbers, each 0 or more"),
+        ({"mouth_channels": -1}, "mouth_channels: expected 0 or more, found -1"),
+        ({"crop_fraction": 2.0}, r"crop_fraction: expected 0 to 1, found 2\.0"),
         ({"blocks": (1, 1)}, r"blocks: expected a number for each of channels \[16\], found"),
         (
             {"channels": (16,) * 4, "blocks": (1,) * 4},

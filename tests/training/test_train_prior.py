@@ -16,7 +16,7 @@ from tiny_training import tiny_training
 
 from avatar_viewer.config import from_plain, to_plain
 from avatar_viewer.errors import AvatarError
-from avatar_viewer.training.avatar import build_denoiser
+from avatar_viewer.training.avatar_networks import build_denoiser
 from avatar_viewer.training.base import SmallUNet
 from avatar_viewer.training.loop import LoopConfig
 from avatar_viewer.training.prior import PriorTraining, train_prior
@@ -68,3 +68,36 @@ def test_the_settings_are_yaml(settings: PriorTraining):
 def test_a_folder_without_pictures_is_named(settings: PriorTraining, tmp_path: Path):
     with pytest.raises(AvatarError, match=r"nowhere/frames\.jsonl: expected"):
         train_prior(replace(settings, data=(*settings.data, tmp_path / "nowhere")))
+
+
+def test_all_folders_have_one_report(settings: PriorTraining, tmp_path: Path):
+    bad = tuple(write_tiny_frames(tmp_path / name) for name in ("bad", "worse"))
+    for number, folder in enumerate(bad):
+        (folder / f"frames/{number}.png").unlink()
+    with pytest.raises(AvatarError) as caught:
+        train_prior(replace(settings, data=(bad[0], settings.data[0], bad[1]), batch_size=13))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "data: expected data sets without faults, found 3:"
+    assert lines[1].startswith(f"{bad[0]}/frames/0.png: expected a picture")
+    assert lines[2].startswith(f"{bad[1]}/frames/1.png: expected a picture")
+    assert lines[3].endswith("13 or more frames of split 'train' (a batch) in all, found 12")
+
+
+def test_a_batch_is_filled_from_all_folders(settings: PriorTraining, tmp_path: Path):
+    with pytest.raises(AvatarError, match=r"data: expected 9 or more frames .* in all, found 8"):
+        train_prior(replace(settings, batch_size=9))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": ()}, "data: expected one or more folders, found none"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+        ({"resolution_px": 0}, "resolution_px: expected 1 or more, found 0"),
+        ({"prompt_tokens": 0}, "prompt_tokens: expected 1 or more, found 0"),
+        ({"resolution_px": 30}, "resolution_px: expected a multiple of 4, the autoencoder's"),
+    ],
+)
+def test_impossible_settings(settings: PriorTraining, changes: dict, said: str):
+    with pytest.raises(AvatarError, match=f"^{said}"):
+        train_prior(replace(settings, **changes))

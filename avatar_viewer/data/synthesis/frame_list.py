@@ -26,10 +26,11 @@ class FrameList:
         self.path = list_path(folder, shard)
         if self.path.is_file():
             _mend(self.path)
-        self.done = {
-            frame_id for path in sorted(folder.glob(LIST_NAMES)) for frame_id in _ids(path)
-        }
+        listed = [frame for path in sorted(folder.glob(LIST_NAMES)) for frame in _frames(path)]
+        self.done = {frame_id for frame_id, _ in listed}
         """Ids of all finished frames."""
+        self.files = [file for _, file in listed]
+        """Their pictures, paths in the folder."""
 
     def add(self, record: dict) -> None:
         """A frame whose picture is on disk."""
@@ -64,18 +65,20 @@ def _mend(path: Path) -> None:
             file.truncate(end)
 
 
-def _ids(path: Path) -> list[str]:
+def _frames(path: Path) -> list[tuple[str, str]]:
+    """Id and file of each frame."""
     lines = path.read_bytes().split(b"\n")
-    ids = []
+    frames = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            ids.append(str(json.loads(line)["id"]))
+            record = json.loads(line)
+            frames.append((str(record["id"]), str(record.get("file", ""))))
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):  # another process is writing it, or was killed there
                 continue
             raise AvatarError(
                 f"{path}, line {number}: expected a frame with an id, found: {one_line(error)}"
             ) from error
-    return ids
+    return frames

@@ -19,7 +19,7 @@ from avatar_viewer.data.makehuman import (
     random_identity,
 )
 from avatar_viewer.data.synthesis.model import LATEST_LOOK, SUPPLIED_LOOK
-from avatar_viewer.errors import AvatarError
+from avatar_viewer.errors import AvatarError, one_line
 from avatar_viewer.head.arkit_units import ARKIT_UNITS
 from avatar_viewer.weights import read_json
 
@@ -112,9 +112,10 @@ def read_synthetic_person(path: Path, makehuman: MakeHuman) -> SyntheticPerson:
         eye_centre_m = np.array(mesh["eye_centre_m"], dtype=np.float64)
         vertices, look = mesh["vertices"], description.get("look", SUPPLIED_LOOK)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise AvatarError(
             f"{path}: expected identity.targets (file: weight), mesh.vertices and "
-            f"mesh.eye_centre_m, found {error!r}"
+            f"mesh.eye_centre_m, found {found}"
         ) from error
     if vertices != VERTEX_COUNT:
         raise AvatarError(f"{path}: expected mesh.vertices {VERTEX_COUNT}, found {vertices}")

@@ -48,7 +48,8 @@ def blender_version(python: str) -> str:
         answers = [line for line in asked.stdout.splitlines() if line.startswith("blender ")]
         if asked.returncode == 0 and answers:
             return answers[-1].removeprefix("blender ")
-        found = _last_line(asked.stderr)
+        silent = f"a program that does not answer (exit code {asked.returncode})"
+        found = _last_line(asked.stderr) or silent
     except (OSError, subprocess.SubprocessError) as error:
         found = one_line(error)
     raise AvatarError(
@@ -118,9 +119,10 @@ class Renderer:
         if not answer:
             self._process.wait()
             self._log.seek(0)
-            raise AvatarError(f"Blender: expected a picture, found: {_last_line(self._log.read())}")
+            found = _last_line(self._log.read()) or "its end, without a message"
+            raise AvatarError(f"Blender: expected a picture, found: {found}")
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
+    return lines[-1] if lines else ""

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from avatar_viewer.data.makehuman import MakeHuman
 from avatar_viewer.data.synthesis.frame_list import FrameList
 from avatar_viewer.data.synthesis.person_file import SyntheticPerson, as_text, person_of
@@ -65,22 +67,40 @@ class Synthesis:
 def synthesize(wanted: Synthesis) -> None:
     """Draw what is not there yet."""
     shard = Shard.parse(wanted.shard)
-    make_folder(wanted.out / "frames")
     makehuman = MakeHuman()
     person = person_of(wanted.out, wanted.person, makehuman, wanted.stranger)
     listed = FrameList(wanted.out, shard)
-    ensure_writable(listed.path)
+    _check_size(wanted, listed)
     planned = planned_frames(wanted.split, wanted.seed, wanted.frames, person.eye_centre_m, shard)
     missing = [frame for frame in planned if frame.id not in listed.done]
     if not missing:
         print("all frames are there")
         return
     python = str(wanted.blender_python or sys.executable)
-    print(f"{len(missing)} frames to draw by Blender {blender_version(python)}", flush=True)
+    version = blender_version(python)
+    make_folder(wanted.out / "frames")
+    ensure_writable(listed.path)
+    print(f"{len(missing)} frames to draw by Blender {version}", flush=True)
     if not (wanted.out / "person.json").is_file():
         with written_aside(wanted.out / "person.json") as aside:
             aside.write_text(as_text(person), encoding="utf-8")
     _Drawing(wanted, missing, listed, makehuman, person).run()
+
+
+def _check_size(wanted: Synthesis, listed: FrameList) -> None:
+    """Against the first picture that can be opened: training takes pictures of one size only."""
+    for file in listed.files:
+        try:
+            with Image.open(wanted.out / file) as picture:
+                there = picture.width
+        except OSError:
+            continue
+        if there != wanted.size:
+            raise AvatarError(
+                f"--size: expected {there}, as the pictures in {wanted.out} have, "
+                f"found {wanted.size}"
+            )
+        return
 
 
 class _Drawing:
