@@ -149,7 +149,8 @@ def train_vae(config: VaeTraining) -> None:
         with torch.inference_mode():
             rebuilt = decode(vae, encode(vae, rgb))
         error = (rebuilt - rgb).square().mean().item() / 4
-        print(f"step {run.step}: PSNR on 8 test pictures {-10 * np.log10(error):.2f} dB")
+        decibel = -10 * np.log10(error)
+        print(f"step {run.step}: PSNR on {len(rgb)} test pictures {decibel:.2f} dB")
         sheet = torch.cat([torch.cat(list(to_uint8(row)), 1) for row in (rgb, rebuilt)], 0)
         Image.fromarray(sheet.cpu().numpy()).save(path)
 
