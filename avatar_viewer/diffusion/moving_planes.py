@@ -138,9 +138,10 @@ class LayeredMouth(nn.Module):
     """
 
     RESOLUTION, COARSE = 96, 12
-    CAVITY = (0.0, 0.4, -2.0)
-    """A point within the mouth, in radii from the teeth's centre. Lips, cheeks and chin do not face
-    it, which some expressions pull back behind the teeth."""
+    CAVITY, REACH = (0.0, 0.4, -2.0), 2.8
+    """The middle of the mouth's inside, in radii from the teeth's centre, and how far its walls are
+    from there. Lips, cheeks and chin do not face it, which some expressions pull back behind the
+    teeth; the collar, which does, is out of reach."""
 
     def __init__(
         self, channels: int, expression_dim: int, centre: Sequence[float], radius: float
@@ -199,7 +200,7 @@ class LayeredMouth(nn.Module):
             PlacedSheet(*placed, behind=-MouthSheets.BEFORE)
             for placed in zip(self.sheets, frames, strict=True)
         ]
-        around = Surroundings(self.centre, self.radius, MouthSheets.REACH, self.CAVITY)
+        around = Surroundings(self.centre, self.radius, self.REACH, self.CAVITY, walls=True)
         return [Part(around, sheets)]
 
     def patch(self, seen: Sequence[Sighting]) -> Patch:

@@ -78,11 +78,11 @@ def _sampled(
 
 
 def _limits(part: Part) -> list[float]:
-    """[10]: the centre and how far from it a place may be in each coordinate, world units; the
-    radius, and how far in radii from the centre a ray may pass that meets a sheet; whether there is
-    a cavity, and where, world units."""
-    centre, radius, reach, cavity = part.around
-    faced = [0.0] * 4 if cavity is None else [1.0, *(radius * x for x in cavity)]
+    """[10]: the centre and how far from the middle a place may be in each coordinate, world units;
+    the radius, and how far in radii from the centre a ray may pass that meets a sheet; whether
+    walls alone count, and the middle in world units from the centre."""
+    centre, radius, reach, middle, walls = part.around
+    faced = [float(walls), *(radius * along for along in middle)]
     return [*centre, reach * radius, radius, max(map(_extent, part.sheets)), *faced]
 
 
@@ -148,22 +148,17 @@ def _vector(picture, y, x):
 
 @_compiled
 def _is_near(canonical, normals, y, x, limits, part):
-    """Whether a pixel's place is within reach of a part, and faces its cavity if it has one."""
+    """Whether a pixel's place is within reach of a part, and faces its middle if it must."""
     place, reach = _vector(canonical, y, x), limits[part, 3]
-    across = place[0] - limits[part, 0]
-    upward = place[1] - limits[part, 1]
-    toward = place[2] - limits[part, 2]
+    across = limits[part, 7] - (place[0] - limits[part, 0])
+    upward = limits[part, 8] - (place[1] - limits[part, 1])
+    toward = limits[part, 9] - (place[2] - limits[part, 2])
     if not (abs(across) < reach and abs(upward) < reach and abs(toward) < reach):
         return False
     if limits[part, 6] == 0:
         return True
     normal = _vector(normals, y, x)
-    return (
-        normal[0] * (limits[part, 7] - across)
-        + normal[1] * (limits[part, 8] - upward)
-        + normal[2] * (limits[part, 9] - toward)
-        > 0
-    )
+    return normal[0] * across + normal[1] * upward + normal[2] * toward > 0
 
 
 @_compiled

@@ -35,10 +35,11 @@ class Surroundings(NamedTuple):
     """Canonical, world units, as is the radius."""
     radius: float
     reach: float
-    """How far from the centre, in radii and each coordinate, a pixel's place may be."""
-    cavity: Sequence[float] | None = None
-    """A point, in radii from the centre: only surface that faces it uncovers sheets, as the walls
-    around it do. None: all."""
+    """How far from the middle, in radii and each coordinate, a pixel's place may be."""
+    middle: Sequence[float] = (0.0, 0.0, 0.0)
+    """In radii from the centre."""
+    walls: bool = False
+    """Whether only surface that faces the middle uncovers sheets, as the walls of a cavity do."""
 
 
 class Sheet(nn.Module):
@@ -132,11 +133,10 @@ def plain_see(gbuffer: GBuffer, rays: Rays, part: Part) -> Sighting:
     """`see` of one part, in plain torch: any device, differentiable."""
     around, sheets = part
     centre = gbuffer.canonical.new_tensor(around.centre)
-    offset = gbuffer.canonical - centre
-    near = gbuffer.mask & (offset.abs() < around.reach * around.radius).all(dim=-1)
-    if around.cavity is not None:
-        to_cavity = around.radius * offset.new_tensor(around.cavity) - offset
-        near &= (gbuffer.normal * to_cavity).sum(dim=-1) > 0
+    to_middle = around.radius * centre.new_tensor(around.middle) - (gbuffer.canonical - centre)
+    near = gbuffer.mask & (to_middle.abs() < around.reach * around.radius).all(dim=-1)
+    if around.walls:
+        near &= (gbuffer.normal * to_middle).sum(dim=-1) > 0
     pixels = near.flatten().nonzero().squeeze(1)
     start = ((rays.origin - centre) / around.radius).expand(len(pixels), 3)
     direction = rays.direction.flatten(0, 1)[pixels]

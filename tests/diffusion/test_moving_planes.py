@@ -288,7 +288,8 @@ def test_a_tooth_hides_what_lies_behind_it_where_it_is_opaque():
 
 
 def test_skin_uncovers_nothing_of_the_layered_mouth():
-    """Neither before the teeth nor pulled back behind them: lips, cheek and chin face outwards."""
+    """Neither before the teeth nor pulled back behind them: lips, cheek and chin face outwards. A
+    collar does not, but is too far."""
     mouth, rays, code = layered_mouth(), world_rays(camera(0)), torch.zeros(6)
     inside, before = open_mouth(0.5), open_mouth(-0.2)
     assert image_of(mouth, inside, rays, code).any()
@@ -302,6 +303,10 @@ def test_skin_uncovers_nothing_of_the_layered_mouth():
         for normal, sees in ((torch.tensor(outwards), False), (-torch.tensor(outwards), True)):
             skin = GBuffer(inside.mask, inside.depth, normal.expand(128, 160, 3), canonical)
             assert image_of(mouth, skin, rays, code).any() == sees
+    collar = (torch.tensor(CENTRE) - torch.tensor([0.0, 0.35, 0.2])).expand(128, 160, 3)
+    upwards = torch.tensor([0.0, 1.0, 0.0]).expand(128, 160, 3)
+    below = GBuffer(inside.mask, inside.depth, upwards, collar)
+    assert not image_of(mouth, below, rays, code).any()
 
 
 def test_lower_teeth_and_tongue_move_and_the_rest_does_not():
