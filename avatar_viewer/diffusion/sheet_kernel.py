@@ -78,12 +78,13 @@ def _sampled(
 
 
 def _limits(part: Part) -> list[float]:
-    """[10]: the centre and how far from the middle a place may be in each coordinate, world units;
-    the radius, and how far in radii from the centre a ray may pass that meets a sheet; whether
-    walls alone count, and the middle in world units from the centre."""
+    """[10]: the middle and how far from there a place may be in each coordinate, world units; the
+    radius, and how far in radii from the centre a ray may pass that meets a sheet; whether walls
+    alone count, and the centre."""
     centre, radius, reach, middle, walls = part.around
-    faced = [float(walls), *(radius * along for along in middle)]
-    return [*centre, reach * radius, radius, max(map(_extent, part.sheets)), *faced]
+    middle = [at + radius * along for at, along in zip(centre, middle, strict=True)]
+    extent = max(map(_extent, part.sheets))
+    return [*middle, reach * radius, radius, extent, float(walls), *centre]
 
 
 def _extent(placed: PlacedSheet) -> float:
@@ -150,21 +151,28 @@ def _vector(picture, y, x):
 def _is_near(canonical, normals, y, x, limits, part):
     """Whether a pixel's place is within reach of a part, and faces its middle if it must."""
     place, reach = _vector(canonical, y, x), limits[part, 3]
-    across = limits[part, 7] - (place[0] - limits[part, 0])
-    upward = limits[part, 8] - (place[1] - limits[part, 1])
-    toward = limits[part, 9] - (place[2] - limits[part, 2])
-    if not (abs(across) < reach and abs(upward) < reach and abs(toward) < reach):
+    # Most pixels end at the first comparison.
+    if not (
+        abs(place[0] - limits[part, 0]) < reach
+        and abs(place[1] - limits[part, 1]) < reach
+        and abs(place[2] - limits[part, 2]) < reach
+    ):
         return False
     if limits[part, 6] == 0:
         return True
     normal = _vector(normals, y, x)
-    return normal[0] * across + normal[1] * upward + normal[2] * toward > 0
+    return (
+        normal[0] * (limits[part, 0] - place[0])
+        + normal[1] * (limits[part, 1] - place[1])
+        + normal[2] * (limits[part, 2] - place[2])
+        > 0
+    )
 
 
 @_compiled
 def _passes(origin, ray, limits, part):
     """Whether a ray passes near enough to the centre of a part to meet one of its sheets."""
-    x, y, z = origin[0] - limits[part, 0], origin[1] - limits[part, 1], origin[2] - limits[part, 2]
+    x, y, z = origin[0] - limits[part, 7], origin[1] - limits[part, 8], origin[2] - limits[part, 9]
     along = x * ray[0] + y * ray[1] + z * ray[2]
     square = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
     reach = limits[part, 5] * limits[part, 4]
