@@ -64,7 +64,7 @@ class Views:
     ) -> None:
         """Views are kept below `folder`; the autoencoder's device is where pictures are encoded."""
         self.person, self.vae, self.options = person, vae, options
-        self.folder = folder / f"views-{self._digest()}"
+        self.folder = folder / f"views-{self._digest(records)}"
         make_folder(self.folder)
         self._views = [(record, zoom) for record in records for zoom in self._zooms(record)]
 
@@ -110,9 +110,9 @@ class Views:
         signed = to_signed(rgb.permute(2, 0, 1)[None]).to(self.vae.device)
         return encode(self.vae, signed)[0].float().cpu()
 
-    def _digest(self) -> str:
+    def _digest(self, records: Sequence[FrameRecord]) -> str:
         """Of everything that views are made from."""
-        poser, records = self.person.poser, self.person.records
+        poser = self.person.poser
         return digest_of(
             self.options,
             self.vae.state_dict(),
